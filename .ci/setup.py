@@ -1,0 +1,79 @@
+"""Makes .venv from requirements.lock (exact versions, hashes checked) and installs the project into it, editable.
+
+Standard library only: it runs before anything is installed. Does nothing when .venv already fits; safe when two run
+at once; a .venv that is broken, half made, moved here from elsewhere or made from another lock is made anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements.lock"
+
+
+def packages_fingerprint() -> str:
+    """What the installed packages depend on: the lock, this place (a venv cannot be moved) and this Python."""
+    place = f"{ROOT}\n{sys.version}\n{os.path.realpath(sys.executable)}"
+    return hashlib.sha256(LOCK.read_bytes() + place.encode()).hexdigest()
+
+
+def project_fingerprint() -> str:
+    """What the project's own installation depends on: its metadata, not the settings of its tools."""
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    hatch = metadata["tool"]["hatch"]
+    parts = [metadata["project"], metadata["build-system"], hatch]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def fits(stamp: str, wanted: str) -> bool:
+    """Whether the step that leaves this stamp was completed from exactly these inputs."""
+    path = VENV / stamp
+    return path.is_file() and path.read_text() == wanted
+
+
+def starts() -> bool:
+    """Whether the interpreter of .venv still starts (the Python it links to may have been removed)."""
+    try:
+        return subprocess.run([VENV / "bin" / "python", "-c", "import rq"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def pip(*args: str) -> None:
+    """Run the pip of .venv; its own message explains a failure."""
+    command = [VENV / "bin" / "python", "-m", "pip", "-qq", "--disable-pip-version-check", *args]
+    if subprocess.run(command, cwd=ROOT).returncode != 0:
+        sys.exit(f"setup: `pip {' '.join(args)}` failed; its message is above")
+
+
+def main() -> None:
+    """Bring .venv up to date."""
+    packages, project = packages_fingerprint(), project_fingerprint()
+    with (ROOT / ".venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (fits(".packages", packages) and starts()):
+            version = ".".join(map(str, sys.version_info[:3]))
+            print(f"setup: making .venv with Python {version} from {LOCK.name}", file=sys.stderr)
+            if VENV.exists():
+                shutil.rmtree(VENV)
+            venv.create(VENV, with_pip=True, symlinks=True)
+            pip("install", "--no-deps", "--require-hashes", "--requirement", LOCK.name)
+            (VENV / ".packages").write_text(packages)
+        if not fits(".project", project):
+            pip("install", "--no-deps", "--no-build-isolation", "--editable", ".")
+            (VENV / ".project").write_text(project)
+
+
+if __name__ == "__main__":
+    main()
