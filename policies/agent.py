@@ -1,0 +1,161 @@
+"""What an agent declares: its inputs, its proofs, its limits; and the provider it depends on. Data only.
+
+`policies.declaration.check` builds these from what a user wrote; everything here is already checked. Durations
+are seconds. `to_dict` and `from_dict` are the plain JSON that the catalogue and the child processes carry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Any value JSON can carry. Not spelled out as a recursive union: every reader would have to narrow it again.
+JSON: TypeAlias = Any
+
+Kind = Literal["function", "command"]
+Lane = Literal["work", "meta"]
+
+#: Proofs that can only hold when the work is complete. A size or a substring also holds for half-done work.
+COMPLETE_KINDS = frozenset({"json", "python", "command", "record", "artifact"})
+COMPLETE_FILE_OPTIONS = frozenset({"sha256", "json_schema"})
+
+
+class DeclarationProblem(ValueError):  # noqa: N818 - the pure twin of workers.errors.DeclarationError
+    """A declaration is refused. `message` says what to do; `source` is "file:line"; `key` leads to the bad key."""
+
+    def __init__(self, message: str, source: str = "", key: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.source = source
+        self.key = key
+
+    def __str__(self) -> str:
+        """Give "file:line: message", or the message alone where no place is known."""
+        return f"{self.source}: {self.message}" if self.source else self.message
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Something outside that agents depend on, an LLM API and its key, say."""
+
+    name: str
+    #: Name of the environment variable that holds the key; passed to the provider's agents. None: no key.
+    key_env: str | None = None
+    #: Seconds a closed gate waits when nobody said how long.
+    cooldown_s: float = 30.0
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Give the plain JSON object that `from_dict` reads."""
+        return {"name": self.name, "key_env": self.key_env, "cooldown_s": self.cooldown_s}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSON]) -> Provider:
+        """Read what `to_dict` gave; unknown keys of a newer writer are left out."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A named check that re-reads the world. `options` still hold placeholders; schemas from files are inlined."""
+
+    kind: str
+    options: Mapping[str, JSON] = field(default_factory=dict)
+    #: The proof must not hold yet before the first attempt.
+    must_change: bool = False
+
+    @property
+    def implies_completeness(self) -> bool:
+        """True where half-done work cannot satisfy the proof, so that it may decide after an unknown end."""
+        return self.kind in COMPLETE_KINDS or bool(COMPLETE_FILE_OPTIONS & self.options.keys())
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Give the plain JSON object that `from_dict` reads."""
+        return {"kind": self.kind, "options": dict(self.options), "must_change": self.must_change}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSON]) -> Proof:
+        """Read what `to_dict` gave."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """One declared agent. Defaults are those of the contract; durations are seconds."""
+
+    name: str
+    kind: Kind
+    #: Where it was declared: "proofq.toml:12" or "file.py:30". Not part of the version.
+    source: str = ""
+    lane: Lane = "work"
+    #: The argv template of a command agent; empty for a function agent.
+    command: tuple[str, ...] = ()
+    #: "module:qualname", or "relative/file.py:qualname", of a function agent; None for a command agent.
+    function: str | None = None
+    adapter: str = "generic"
+    provider: str | None = None
+    #: JSON Schema (2020-12 unless it says otherwise) of the inputs object.
+    inputs_schema: Mapping[str, JSON] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    #: Wall time of one attempt.
+    timeout_s: float = 3600.0
+    stall_after_s: float | None = None
+    #: Bound of the attempts that count.
+    max_attempts: int = 3
+    #: Age of a task, waits included, after which it is expired.
+    max_age_s: float = 86400.0
+    cwd: str = "{workdir}"
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: Names of variables of the worker that are passed on where they are set.
+    pass_env: tuple[str, ...] = ()
+    #: Template of what a command reads; None is /dev/null.
+    stdin: str | None = None
+    proofs: tuple[Proof, ...] = ()
+    look_first: bool = False
+    unproven: bool = False
+    reuse: int = 0
+    #: How long a proof that cannot tell is tried again before the task is held.
+    verify_wait_s: float = 60.0
+    #: Deadline of one run of one proof.
+    proof_timeout_s: float = 20.0
+    #: How long an idempotency key stays taken.
+    unique_for_s: float = 86400.0
+
+    @property
+    def version(self) -> str:
+        """Digest of the declaration, 16 hex digits: equal wherever the same is declared, whatever the line."""
+        declared = {key: value for key, value in self.to_dict().items() if key != "source"}
+        text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+    @property
+    def proofs_imply_completeness(self) -> bool:
+        """True where every proof may decide after an unknown end (with `look_first`)."""
+        return bool(self.proofs) and all(proof.implies_completeness for proof in self.proofs)
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Give the plain JSON object that `from_dict` reads: lists for tuples, and no `version` (computed)."""
+        data: dict[str, JSON] = {each.name: getattr(self, each.name) for each in fields(self)}
+        data["command"] = list(self.command)
+        data["pass_env"] = list(self.pass_env)
+        data["env"] = dict(self.env)
+        data["inputs_schema"] = dict(self.inputs_schema)
+        data["proofs"] = [proof.to_dict() for proof in self.proofs]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSON]) -> AgentSpec:
+        """Read what `to_dict` gave. Trusts its values; keys of a newer writer are left out."""
+        known = _known(cls, data)
+        known["command"] = tuple(known.get("command", ()))
+        known["pass_env"] = tuple(known.get("pass_env", ()))
+        known["proofs"] = tuple(Proof.from_dict(proof) for proof in known.get("proofs", ()))
+        return cls(**known)
+
+
+def _known(cls: type[Any], data: Mapping[str, JSON]) -> dict[str, JSON]:
+    names = {each.name for each in fields(cls)}
+    return {key: value for key, value in data.items() if key in names}
