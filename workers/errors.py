@@ -1,0 +1,103 @@
+"""Every error proofq raises for a user to see.
+
+    Error                  1   something proofq can name went wrong
+    ├── BadInput           2   inputs or settings that do not fit what was declared
+    ├── DeclarationError   2   an agent, proof or setting declared wrongly; says file and line
+    ├── UnknownAgent       2   no declaration and no catalogue knows the agent
+    ├── KeyConflict        2   the idempotency key is taken by other inputs
+    ├── NotBuilt           2   named by the contract, not built yet
+    ├── RedisUnavailable   7   Redis is not reachable, or is one we refuse to use
+    ├── UnknownTask        1   no task has this id
+    ├── Refused            1   an act the table of transitions does not allow
+    ├── TaskFailed         1   the task waited for ended without success; carries `.task`
+    └── NotProven          1   raised by a proof: the world does not show what was claimed
+
+The number is the exit code of a command that ends with the error (`exit_code`); the word in `--json` is `kind`.
+A message is a sentence that says what to do; it never carries a password.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class Error(Exception):
+    """Root of the tree above; catching it catches everything proofq raises on purpose."""
+
+    #: The word in `{"error": {"kind": ...}}`; fixed, scripts rely on it.
+    kind: ClassVar[str] = "error"
+    #: Exit code of a command that ends with this error.
+    exit_code: ClassVar[int] = 1
+
+
+class BadInput(Error):
+    """Inputs or settings do not fit the declaration. Nothing was enqueued."""
+
+    kind = "bad_input"
+    exit_code = 2
+
+
+class DeclarationError(Error):
+    """An agent, proof or setting is declared wrongly. The message says where."""
+
+    kind = "declaration"
+    exit_code = 2
+
+
+class UnknownAgent(Error):
+    """Neither proofq.toml nor any published catalogue knows the agent. The message names the nearest."""
+
+    kind = "unknown_agent"
+    exit_code = 2
+
+
+class KeyConflict(Error):
+    """The idempotency key already names a task of this agent with other inputs."""
+
+    kind = "key_conflict"
+    exit_code = 2
+
+
+class NotBuilt(Error):
+    """The contract names it, but this version does not have it; refused rather than ignored."""
+
+    kind = "not_built"
+    exit_code = 2
+
+
+class RedisUnavailable(Error):
+    """Redis does not answer, cannot be started, or is one that proofq refuses to use."""
+
+    kind = "redis_unavailable"
+    exit_code = 7
+
+
+class UnknownTask(Error):
+    """No task has this id (any more)."""
+
+    kind = "unknown_task"
+
+
+class Refused(Error):
+    """The table of transitions does not allow this act on a task in its present state."""
+
+    kind = "refused"
+
+
+class TaskFailed(Error):
+    """The task waited for is terminal and is no success.
+
+    `task` is the proofq.Task as it was when it was seen terminal: its `failure` and `verdict` say why.
+    """
+
+    kind = "task_failed"
+
+    def __init__(self, message: str, task: Any) -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class NotProven(Error):
+    """Raised by a `python` proof to say: I looked, and it is not so. Any other error there is "cannot tell"."""
+
+    kind = "not_proven"
