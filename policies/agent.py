@@ -1,6 +1,6 @@
 """What an agent declares: its inputs, its proofs, its limits; and the provider it depends on. Data only.
 
-`policies.declaration.check` builds these from what a user wrote; everything here is already checked. Durations
+`policies.declaration.check` builds these from what a user wrote; all of it is checked. Durations
 are seconds. `to_dict` and `from_dict` are the plain JSON that the catalogue and the child processes carry.
 """
 
@@ -26,7 +26,7 @@ COMPLETE_FILE_OPTIONS = frozenset({"sha256", "json_schema"})
 
 
 class DeclarationProblem(ValueError):  # noqa: N818 - the pure twin of workers.errors.DeclarationError
-    """A declaration is refused. `message` says what to do; `source` is "file:line"; `key` leads to the bad key."""
+    """A declaration is refused: `message` says what to do; `source` is "file:line", `key` its path."""
 
     def __init__(self, message: str, source: str = "", key: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
@@ -61,7 +61,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Proof:
-    """A named check that re-reads the world. `options` still hold placeholders; schemas from files are inlined."""
+    """A named check that re-reads the world. `options` hold placeholders; schemas from files are inlined."""
 
     kind: str
     options: Mapping[str, JSON] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class AgentSpec:
 
     @property
     def version(self) -> str:
-        """Digest of the declaration, 16 hex digits: equal wherever the same is declared, whatever the line."""
+        """Digest of the declaration, 16 hex digits: equal wherever the same is declared."""
         declared = {key: value for key, value in self.to_dict().items() if key != "source"}
         text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
@@ -137,7 +137,7 @@ class AgentSpec:
         return bool(self.proofs) and all(proof.implies_completeness for proof in self.proofs)
 
     def to_dict(self) -> dict[str, JSON]:
-        """Give the plain JSON object that `from_dict` reads: lists for tuples, and no `version` (computed)."""
+        """Give the plain JSON object that `from_dict` reads: lists for tuples, no `version`."""
         data: dict[str, JSON] = {each.name: getattr(self, each.name) for each in fields(self)}
         data["command"] = list(self.command)
         data["pass_env"] = list(self.pass_env)
