@@ -6,34 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Every failure class there is. One word selects the response; a word outside this list is a bug.
-KINDS: frozenset[str] = frozenset(
-    {
-        "rate_limited",
-        "overloaded",
-        "network",
-        "timeout",
-        "stalled",
-        "no_progress",
-        "start_unconfirmed",
-        "auth",
-        "quota",
-        "bad_input",
-        "context_overflow",
-        "malformed_output",
-        "content_refused",
-        "infrastructure",
-        "resource",
-        "crash",
-        "lost_worker",
-        "unverified",
-        "handoff_broken",
-        "budget",
-        "cancelled",
-        "policy_error",
-        "unknown",
-    }
-)
+from proofq.policies.classes import CLASSES
 
 #: Who is to blame: the provider, our store, the host, or the task itself.
 SOURCES: frozenset[str] = frozenset({"provider", "store", "host", "task"})
@@ -46,7 +19,7 @@ PHASES: frozenset[str] = frozenset({"inputs", "start", "run", "output", "proof"}
 class Failure:
     """One failure, classified.
 
-    kind: one of `KINDS`.  reason: a sentence for a human.  source: one of `SOURCES`, default "task".
+    kind: a name in `policies.classes`.  reason: a sentence for a human.  source: one of `SOURCES`, default "task".
     phase: one of `PHASES`, or None when nobody knows.  retry_after_s: seconds somebody asked us to wait, or None.
     fingerprint: equal for equal causes, "" when there is none.  Raises ValueError for a word outside the lists.
     """
@@ -59,7 +32,7 @@ class Failure:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in CLASSES:
             raise ValueError(f"{self.kind!r} is no failure class")
         if self.source not in SOURCES:
             raise ValueError(f"{self.source!r} is no source of a failure; one of {sorted(SOURCES)}")
