@@ -1,0 +1,153 @@
+"""The life of a task, as data: the one table of transitions and RQ's view of each state.
+
+Nothing else in the project knows which move is legal. The door asks `next_state`, the audit folds breadcrumbs through
+it, and `docs/life-of-a-task.md` is drawn from it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+QUEUED: Final = "queued"
+LEASED: Final = "leased"
+RUNNING: Final = "running"
+CLAIMED_DONE: Final = "claimed_done"
+VERIFIED: Final = "verified"
+FINISHED_UNPROVEN: Final = "finished_unproven"
+DEFERRED: Final = "deferred"
+HELD: Final = "held"
+FAILED: Final = "failed"
+QUARANTINED: Final = "quarantined"
+CANCELLED: Final = "cancelled"
+EXPIRED: Final = "expired"
+
+#: Every state, in the order of a task's life, with what it means and who moves it on.
+STATES: Final[dict[str, str]] = {
+    QUEUED: "waits for a slot of a worker that declares its agent",
+    LEASED: "a slot has it, nothing runs yet",
+    RUNNING: "its start is confirmed; the agent works",
+    CLAIMED_DONE: "the agent says it is done; the proofs have not spoken",
+    VERIFIED: "proven by reading the world back: the only success",
+    FINISHED_UNPROVEN: "ended well by its own word, for agents declared without proofs",
+    DEFERRED: "waits until a time, then is queued",
+    HELD: "waits for a human, a budget or a handoff",
+    FAILED: "ended: its class says that trying again would not help, or its attempts are spent",
+    QUARANTINED: "ended: taken out of circulation with its evidence, for a human to look at",
+    CANCELLED: "ended: somebody asked for it",
+    EXPIRED: "ended: waited longer than its max_age_s",
+}
+
+#: States in which a slot or a reaper holds the lease of the open attempt.
+OWNED: Final[frozenset[str]] = frozenset({LEASED, RUNNING, CLAIMED_DONE})
+#: States that only a human's replay leaves.
+TERMINAL: Final[frozenset[str]] = frozenset({VERIFIED, FINISHED_UNPROVEN, FAILED, QUARANTINED, CANCELLED, EXPIRED})
+#: States of waiting, bounded by the task's max_age_s.
+WAITING: Final[frozenset[str]] = frozenset({QUEUED, DEFERRED, HELD})
+#: The terminal states that count as success.
+SUCCESS: Final[frozenset[str]] = frozenset({VERIFIED, FINISHED_UNPROVEN})
+
+_ENDS_OF_AN_ATTEMPT: Final[dict[str, str]] = {
+    "found": VERIFIED,
+    "give_back": QUEUED,
+    "requeue": QUEUED,
+    "retry": DEFERRED,
+    "defer": DEFERRED,
+    "hold": HELD,
+    "fail": FAILED,
+    "quarantine": QUARANTINED,
+    "cancel": CANCELLED,
+    "expire": EXPIRED,
+}
+
+#: (state, event) -> state. `None` is the state of a task that does not exist yet.
+TABLE: Final[dict[tuple[str | None, str], str]] = {
+    (None, "enqueue"): QUEUED,
+    (None, "enqueue_later"): DEFERRED,
+    (QUEUED, "lease"): LEASED,
+    (QUEUED, "quarantine"): QUARANTINED,
+    (QUEUED, "cancel"): CANCELLED,
+    (QUEUED, "expire"): EXPIRED,
+    (LEASED, "start"): RUNNING,
+    (LEASED, "reap"): LEASED,
+    (LEASED, "ask_cancel"): LEASED,
+    **{(LEASED, event): state for event, state in _ENDS_OF_AN_ATTEMPT.items()},
+    (RUNNING, "claim"): CLAIMED_DONE,
+    (RUNNING, "reap"): RUNNING,
+    (RUNNING, "ask_cancel"): RUNNING,
+    **{(RUNNING, event): state for event, state in _ENDS_OF_AN_ATTEMPT.items()},
+    (CLAIMED_DONE, "verify"): VERIFIED,
+    (CLAIMED_DONE, "finish_unproven"): FINISHED_UNPROVEN,
+    (CLAIMED_DONE, "reap"): CLAIMED_DONE,
+    (CLAIMED_DONE, "ask_cancel"): CLAIMED_DONE,
+    **{
+        (CLAIMED_DONE, event): state
+        for event, state in _ENDS_OF_AN_ATTEMPT.items()
+        # Work that was claimed is judged by its proofs; it is never run again merely because its owner went away.
+        if event not in {"found", "give_back", "requeue"}
+    },
+    (DEFERRED, "due"): QUEUED,
+    (DEFERRED, "cancel"): CANCELLED,
+    (DEFERRED, "expire"): EXPIRED,
+    (HELD, "replay"): QUEUED,
+    (HELD, "cancel"): CANCELLED,
+    (HELD, "expire"): EXPIRED,
+    (FAILED, "replay"): QUEUED,
+    (QUARANTINED, "replay"): QUEUED,
+    (CANCELLED, "replay"): QUEUED,
+    (EXPIRED, "replay"): QUEUED,
+}
+
+EVENTS: Final[frozenset[str]] = frozenset(event for _, event in TABLE)
+
+#: Fields of a task that describe one attempt or one wait, and the only states in which each may stand. Whatever enters
+#: another state is scrubbed of them in the same write, so that a task never carries a past attempt's end.
+FIELDS: Final[dict[str, frozenset[str]]] = {
+    "fence": OWNED,
+    "owner": OWNED,
+    "slot": OWNED,
+    "cancel": OWNED,
+    "started_at": frozenset({RUNNING, CLAIMED_DONE}),
+    "not_before": frozenset({DEFERRED}),
+    "failure": frozenset({DEFERRED, HELD, FAILED, QUARANTINED, EXPIRED, CANCELLED}),
+    "verdict": frozenset({DEFERRED, HELD, FAILED, QUARANTINED, CANCELLED, EXPIRED, VERIFIED, FINISHED_UNPROVEN}),
+    "claim": frozenset({CLAIMED_DONE, HELD, QUARANTINED, FAILED, VERIFIED, FINISHED_UNPROVEN}),
+    "ended_at": TERMINAL,
+}
+
+RqStatus = Literal["queued", "started", "deferred", "finished", "failed", "canceled"]
+
+#: What people who only know RQ see.
+RQ_STATUS: Final[dict[str, RqStatus]] = {
+    QUEUED: "queued",
+    LEASED: "started",
+    RUNNING: "started",
+    CLAIMED_DONE: "started",
+    DEFERRED: "deferred",
+    HELD: "deferred",
+    VERIFIED: "finished",
+    FINISHED_UNPROVEN: "finished",
+    FAILED: "failed",
+    QUARANTINED: "failed",
+    EXPIRED: "failed",
+    CANCELLED: "canceled",
+}
+
+
+def next_state(state: str | None, event: str) -> str | None:
+    """The state `event` leads to from `state`, or None when the table has no such move."""
+    return TABLE.get((state, event))
+
+
+def sources(event: str) -> frozenset[str]:
+    """Every state from which `event` is legal."""
+    return frozenset(state for state, name in TABLE if name == event and state is not None)
+
+
+def scrubbed(state: str) -> tuple[str, ...]:
+    """The fields that a task in `state` must not carry."""
+    return tuple(field for field, states in FIELDS.items() if state not in states)
+
+
+def is_refused(event: str) -> bool:
+    """Whether a breadcrumb's event records a refusal rather than a move."""
+    return event.startswith("refused:")

@@ -1,0 +1,122 @@
+"""What follows from a failure: the class selects the response, counters bound it, a reason says which rule spoke.
+
+Pure: facts in, a Decision out. Whoever asked for a cancel gets it wherever the decision would have led to another run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from proofq.policies import backoff, classes
+from proofq.policies.failure import Failure
+from proofq.policies.lifecycle import TABLE, TERMINAL
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a worker's settings. Each is the number at which the task is taken out, not the last one allowed.
+
+    `max_pickups`: leases in a row that never led to a confirmed start (default 5). `max_deaths`: owners that died
+    holding the task (3). `max_equal_crashes`: attempts in a row that crashed in the same way (2).
+    """
+
+    max_pickups: int = 5
+    max_deaths: int = 3
+    max_equal_crashes: int = 2
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a decision may look at; the counters do not yet include the failure that is being judged."""
+
+    state: str
+    attempt: int
+    counted: int
+    max_attempts: int
+    pickups: int = 0
+    deaths: int = 0
+    fingerprint: str = ""
+    equal_failures: int = 0
+    cancel: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One event of the table, whether the attempt counts, why (`rule` is the name of the rule that spoke), and how long
+    the task waits first (None = not at all)."""
+
+    event: str
+    counted: bool
+    rule: str
+    reason: str
+    delay_s: float | None = None
+    equal_failures: int = 0
+
+
+#: Where a response leads while its bound is not reached.
+_EVENT_OF: Final[Mapping[str, str]] = {
+    "retry": "retry",
+    "repair": "retry",
+    "defer": "defer",
+    "requeue": "requeue",
+    "fail": "fail",
+    "quarantine": "quarantine",
+    "hold": "hold",
+    "cancel": "cancel",
+}
+
+
+def decide(failure: Failure, facts: TaskFacts, limits: Limits, jitter: float) -> Decision:
+    """The response to `failure`; `jitter` in [0, 1) spreads the delay."""
+    kind = classes.of(failure.kind)
+    equal = facts.equal_failures + 1 if failure.fingerprint and failure.fingerprint == facts.fingerprint else 1
+    counted = facts.counted + 1 if kind.counted else facts.counted
+    spent = _spent(kind, counted, equal, facts, limits)
+    if spent:
+        event, rule, why = kind.ends_in, f"{kind.name}.{spent[0]}", spent[1]
+    else:
+        event, rule, why = _EVENT_OF[kind.response], f"{kind.name}.{kind.response}", ""
+    if facts.cancel and TABLE.get((facts.state, event)) not in TERMINAL:
+        event, rule, why = "cancel", "cancel.asked", "its cancel was asked"
+    delay = _delay_s(failure, event, facts, jitter)
+    reason = f"{kind.name}: {failure.reason}" + (f" ({why})" if why else "")
+    return Decision(event, kind.counted, rule, reason, delay, equal)
+
+
+def too_many_pickups(facts: TaskFacts, limits: Limits) -> Failure | None:
+    """The failure of a task that was leased too often without ever running; None while it may be tried."""
+    if facts.pickups <= limits.max_pickups:
+        return None
+    return Failure("no_progress", f"picked up {facts.pickups} times in a row and never running", source="host")
+
+
+def too_many_deaths(facts: TaskFacts, limits: Limits) -> bool:
+    """Whether the owners that died holding the task have reached the bound."""
+    return facts.deaths >= limits.max_deaths
+
+
+def _spent(
+    kind: classes.FailureClass, counted: int, equal: int, facts: TaskFacts, limits: Limits
+) -> tuple[str, str] | None:
+    """Which bound is reached, and that in words; None while the response may still be given."""
+    if kind.bound == "equal_crashes" and equal >= limits.max_equal_crashes:
+        return "equal_crashes", f"{equal} equal crashes in a row, max_equal_crashes is {limits.max_equal_crashes}"
+    if kind.bound in {"attempts", "equal_crashes"} and counted >= facts.max_attempts:
+        return "attempts", f"{counted} of {facts.max_attempts} attempts are spent"
+    if kind.bound == "deaths" and facts.deaths >= limits.max_deaths:
+        return "deaths", f"{facts.deaths} workers died holding it, max_deaths is {limits.max_deaths}"
+    if kind.bound == "pickups" and facts.pickups >= limits.max_pickups:
+        return "pickups", f"{facts.pickups} pickups without a start, max_pickups is {limits.max_pickups}"
+    return None
+
+
+def _delay_s(failure: Failure, event: str, facts: TaskFacts, jitter: float) -> float | None:
+    if event not in {"retry", "defer"}:
+        return None
+    own = backoff.delay_s(facts.attempt, jitter)
+    if failure.retry_after_s is None:
+        return own
+    # Somebody said how long: never earlier, and not everybody in the same instant.
+    return failure.retry_after_s + min(own, 0.1 * failure.retry_after_s + 1.0) * jitter

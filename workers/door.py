@@ -1,0 +1,249 @@
+"""The one door: whatever changes a task is an event here. Decide → next state by the table → one atomic write.
+
+Nobody else writes a transition but the scripts that pop (lease) and take over (reap). An event the table does not know
+is refused and recorded as a breadcrumb; it never changes a task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from proofq.policies import lifecycle, settlement
+from proofq.policies.failure import Failure
+from proofq.policies.settlement import Decision, Limits, TaskFacts
+from proofq.workers import rq_view
+from proofq.workers.insist import insist
+from proofq.workers.record import Lease, Task
+from proofq.workers.store import Move, Store, Written
+
+log = logging.getLogger(__name__)
+
+#: Events that need no lease: they act on tasks that nobody holds, or only ask the holder for something.
+UNLEASED: Final = frozenset({"cancel", "ask_cancel", "replay", "due", "expire"})
+#: What each event that ends an attempt is called in the attempt's record.
+_OUTCOME: Final[Mapping[str, str]] = {
+    "verify": "verified",
+    "found": "verified",
+    "finish_unproven": "verified",
+    "give_back": "given_back",
+    "cancel": "cancelled",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a task.
+
+    `name` is an event of the table, or `failed` or `lost`, for which the policy chooses one. `outcome` is what the
+    attempt's record will say (default: by the event). `fields` are facts of the start: pid, start_ticks, baseline.
+    """
+
+    name: str
+    who: str
+    reason: str = ""
+    failure: Failure | None = None
+    verdict: Mapping[str, Any] | None = None
+    claim: Any = None
+    outcome: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the door did. `ok`: the event is written; otherwise `state` is where the task stands and `reason` says why
+    it was refused. `lease` carries the task's new fields where it is still held."""
+
+    ok: bool
+    state: str
+    event: str
+    reason: str = ""
+    lease: Lease | None = None
+
+
+class Door:
+    """Settles events. `limits` are the bounds of this worker's settings."""
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self.store = store
+        self._limits = limits
+        self._clock = store.clock
+
+    def settle(self, lease: Lease, event: Event, give_up: Callable[[], bool] = lambda: False) -> Settled:
+        """An event of the holder of `lease`. While Redis is away it is tried again until `give_up()`.
+
+        Settled(ok=False) means that the lease is not ours any more: nothing was written but the refusal.
+        """
+        task = lease.task
+        decision = self._decided(task, event)
+        to = lifecycle.next_state(task.state, decision.event)
+        if to is None:
+            return self._refuse(task, decision.event, event.who, f"the table has no {decision.event} from {task.state}")
+        move = self._move(task, event, decision, to, lease)
+        written = insist(lambda: self.store.settle(move), self._clock, give_up)
+        if not written.ok:
+            return self._late(lease, move, written)
+        kept = None
+        if to in lifecycle.OWNED:
+            fields = {"state": to, "claim": event.claim if to == lifecycle.CLAIMED_DONE else task.claim}
+            if event.name == "start":
+                fields |= {"pickups": 0, "started_at": written.now, "baseline": event.fields.get("baseline")}
+            kept = replace(lease, task=replace(task, **fields))
+        return Settled(True, to, decision.event, decision.reason, kept)
+
+    def apply(self, task_id: str, event: Event) -> Settled:
+        """An event of somebody who holds no lease: a human, a timer, another service. `UnknownTask` if there is none.
+
+        A `cancel` of a task that is being worked on becomes `ask_cancel`: its holder kills the tree, then settles.
+        """
+        request = self._clock.token()
+        for _ in range(8):
+            task = self.store.read(task_id)
+            name = event.name
+            if name == "cancel" and task.state in lifecycle.OWNED:
+                name = "ask_cancel"
+            to = lifecycle.next_state(task.state, name)
+            if to is None or name not in UNLEASED:
+                why = f"it is {task.state}" if name in UNLEASED else f"{name} needs the task's lease"
+                return self._refuse(task, name, event.who, why)
+            decision = Decision(name, counted=False, rule=name, reason=event.reason)
+            move = self._move(task, replace(event, name=name), decision, to, None)
+            written = insist(lambda move=move: self.store.settle(replace(move, request=request)), self._clock, lambda: True)
+            if written.ok:
+                return Settled(True, to, name, event.reason)
+        return Settled(False, task.state, event.name, "the task kept changing; try again")
+
+    # --- how an event becomes a move -------------------------------------------------------------------------------
+
+    def _decided(self, task: Task, event: Event) -> Decision:
+        if event.name not in {"failed", "lost"}:
+            return Decision(event.name, counted=False, rule=event.name, reason=event.reason)
+        failure = event.failure or Failure("unknown", event.reason or "no reason was given")
+        facts = TaskFacts(
+            task.state, task.attempt, task.counted, task.max_attempts, task.pickups, task.deaths,
+            task.fingerprint, task.equal_failures, task.cancel,
+        )  # fmt: skip
+        try:
+            return settlement.decide(failure, facts, self._limits, self._clock.jitter())
+        except Exception as problem:
+            log.exception("policy_error", extra={"task": task.id})
+            return Decision("quarantine", False, "policy_error", f"policy_error: {type(problem).__name__}: {problem}")
+
+    def _move(self, task: Task, event: Event, decision: Decision, to: str, lease: Lease | None) -> Move:
+        ends = task.state in lifecycle.OWNED and to not in lifecycle.OWNED
+        failure = self._failure(task, event, decision, to)
+        fields: dict[str, str] = {}
+        if failure is not None and to in lifecycle.FIELDS["failure"]:
+            fields["failure"] = rq_view.compact(failure.to_dict())
+        if event.verdict is not None and to in lifecycle.FIELDS["verdict"]:
+            fields["verdict"] = rq_view.compact(event.verdict)
+        if to in lifecycle.TERMINAL:
+            fields["ended_at"] = "@now"
+        if ends and decision.counted:
+            fields["counted"] = str(task.counted + 1)
+        if ends and failure is not None and decision.counted:
+            fields |= {"fingerprint": failure.fingerprint, "equal_failures": str(decision.equal_failures)}
+        fields |= _facts_of(decision.event, event, task)
+        now = self._clock.wall()
+        replay = decision.event == "replay"
+        return Move(
+            id=task.id,
+            queue=task.queue,
+            source=task.state,
+            event=decision.event,
+            to=to,
+            reason=decision.reason,
+            who=event.who,
+            fence=lease.fence if lease else "",
+            evidence=decision.rule if failure is not None else "",
+            fields=fields,
+            drop=[*lifecycle.scrubbed(to), *_stale(task.state, fields, to)],
+            attempt=_attempt_patch(decision, event, failure, ends),
+            owner=lease.owner if lease and ends else "",
+            job={} if to == task.state else rq_view.moved_fields(to, now),
+            result=_result(task, to, decision.reason),
+            drop_result=replay,
+            due_in_ms=None if decision.delay_s is None or to != lifecycle.DEFERRED else round(decision.delay_s * 1000),
+            max_age_ms=round(task.max_age_s * 1000) if replay else None,
+            bell=task.owner if decision.event == "ask_cancel" else "",
+            request=self._clock.token(),
+        )
+
+    def _failure(self, task: Task, event: Event, decision: Decision, to: str) -> Failure | None:
+        if decision.rule == "policy_error":
+            return Failure("policy_error", decision.reason, source="host")
+        if decision.event == "cancel":
+            return Failure("cancelled", event.reason or "its cancel was asked", source="task")
+        if decision.event == "expire":
+            kind = task.failure.kind if task.failure else "no_progress"
+            return Failure(kind, f"waited longer than its max_age_s of {task.max_age_s:g}", source="host")
+        return event.failure
+
+    # --- refusals --------------------------------------------------------------------------------------------------
+
+    def _late(self, lease: Lease, move: Move, written: Written) -> Settled:
+        """The lease is not ours any more: the task stays as it is, and its breadcrumbs say that we came too late."""
+        if written.outcome == "missing":
+            return Settled(False, "", move.event, "the task is gone")
+        why = f"late: attempt {lease.fence} holds no lease any more"
+        state = written.state
+        self.store.settle(Move(move.id, move.queue, state, f"refused:{move.event}", state, why, move.who))
+        return Settled(False, written.state, move.event, why)
+
+    def _refuse(self, task: Task, name: str, who: str, why: str) -> Settled:
+        self.store.settle(Move(task.id, task.queue, task.state, f"refused:{name}", task.state, why, who))
+        return Settled(False, task.state, name, why)
+
+
+def _stale(state: str, fields: Mapping[str, str], to: str) -> list[str]:
+    """Fields that may stand in the new state, but would be those of a past attempt or wait."""
+    stale = {"failure"} if to in lifecycle.FIELDS["failure"] else set()
+    if state in lifecycle.OWNED and to in lifecycle.FIELDS["verdict"]:
+        stale.add("verdict")
+    return sorted(stale - fields.keys())
+
+
+def _facts_of(name: str, event: Event, task: Task) -> dict[str, str]:
+    """The fields that only this event writes."""
+    match name:
+        case "start":
+            baseline = event.fields.get("baseline")
+            known = {"baseline": rq_view.compact(baseline)} if baseline is not None else {}
+            return {"started_at": "@now", "pickups": "0"} | known
+        case "claim":
+            return {"claim": rq_view.compact(event.claim)}
+        case "found":
+            return {"claim": rq_view.compact(event.claim)}
+        case "ask_cancel":
+            return {"cancel": "1"}
+        case "replay":
+            return {"counted": "0", "pickups": "0", "deaths": "0", "fingerprint": "", "equal_failures": "0"}
+        case _:
+            return {}
+
+
+def _attempt_patch(decision: Decision, event: Event, failure: Failure | None, ends: bool) -> dict[str, Any]:
+    if decision.event == "start":
+        shown = {name: event.fields[name] for name in ("pid", "start_ticks") if name in event.fields}
+        return {"started_at": "@now", **shown}
+    if not ends:
+        return {}
+    ended_as = "lost" if event.name == "lost" else "failed"
+    outcome = event.outcome or _OUTCOME.get(decision.event, ended_as)
+    patch: dict[str, Any] = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted}
+    # A success counts as an attempt spent, too: the record says that it was one of the task's own tries.
+    if outcome == "verified":
+        patch["counted"] = True
+    if failure is not None:
+        patch |= {"class": failure.kind, "reason": failure.reason[:500]}
+    elif decision.reason:
+        patch["reason"] = decision.reason[:500]
+    return patch
+
+
+def _result(task: Task, to: str, reason: str) -> dict[str, str]:
+    if to not in lifecycle.TERMINAL:
+        return {}
+    return rq_view.result_row(to, task.claim, reason)

@@ -1,0 +1,32 @@
+"""Tries a store call again while Redis is away, bounded by whoever holds the lease, never by a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from proofq.policies import backoff
+from proofq.policies.isolation import MAX_BACKOFF_S
+from proofq.workers.clock import Clock
+from proofq.workers.errors import RedisUnavailable
+from proofq.workers.scripts import DamagedKey
+
+T = TypeVar("T")
+
+
+def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool]) -> T:
+    """Calls until it succeeds; the last error is raised once `give_up()` says so.
+
+    Each call must be safe to repeat: the verbs of the store are, when the same request id is sent. A damaged key is
+    tried again too: an operator may mend it, and until then the lease is held.
+    """
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((RedisUnavailable, DamagedKey)),
+        wait=lambda state: backoff.delay_s(state.attempt_number, clock.jitter(), 0.05, MAX_BACKOFF_S),
+        stop=lambda _: give_up(),
+        sleep=clock.sleep,
+        reraise=True,
+    )
+    return retrying(call)

@@ -1,0 +1,121 @@
+"""Every Redis key: its name, type, who writes it, and how long it lives. No other file spells a key.
+
+Ours start with ``proofq:``; RQ's keep RQ's names (rq 2.12), since people who only know RQ look there. The Lua scripts
+get the same names through `lua_prelude`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIX: Final = "proofq:"
+
+#: hash, one per task: its current fields. Written by enqueue, lease, settle, reap. Kept until purged.
+TASK: Final = PREFIX + "task:"
+#: list of JSON arrays, one per transition, oldest first; see `record.Breadcrumb`.
+CRUMBS: Final = PREFIX + "crumbs:"
+#: hash attempt number -> JSON object, one per attempt begun.
+ATTEMPTS: Final = PREFIX + "attempts:"
+#: zset task id -> enqueued_at ms: every task there is.
+TASKS: Final = PREFIX + "tasks"
+#: zset task id -> not_before ms: the deferred.
+DUE: Final = PREFIX + "due"
+#: zset task id -> expires_at ms: every task in a waiting state.
+AGES: Final = PREFIX + "ages"
+#: zset owner -> ms at which it counts as silent (last beat + its isolation); 0 = known dead.
+OWNERS: Final = PREFIX + "owners"
+#: hash, one per owner (a supervisor's incarnation): host, pids, lane, slots, state.
+OWNER: Final = PREFIX + "owner:"
+#: hash task id -> fence: what this owner holds.
+LEASES: Final = PREFIX + "leases:"
+#: hash slot -> "request id task id fence": the last grant of each slot, so that a re-sent lease returns the same one.
+GRANTS: Final = PREFIX + "grants:"
+#: set of owners on one host (host name, boot and pid namespace).
+HOST: Final = PREFIX + "host:"
+#: hash: one idempotency key of one agent -> task id, digest of the inputs, until when it holds.
+KEY: Final = PREFIX + "key:"
+#: hash agent -> JSON catalogue entry with the time it was published.
+CATALOGUE: Final = PREFIX + "catalogue"
+#: hash id -> JSON {queue, reason, at}: ids found in a queue that are no task of ours, taken out and kept here.
+STRAYS: Final = PREFIX + "strays"
+#: pub/sub channel: a queue name when a task becomes ready, an owner when a lease of its should be looked at.
+BELL: Final = PREFIX + "bell"
+
+#: RQ's own.
+RQ_JOB: Final = "rq:job:"
+RQ_QUEUE: Final = "rq:queue:"
+RQ_QUEUES: Final = "rq:queues"
+RQ_RESULTS: Final = "rq:results:"
+RQ_STARTED: Final = "rq:wip:"
+RQ_FINISHED: Final = "rq:finished:"
+RQ_FAILED: Final = "rq:failed:"
+RQ_DEFERRED: Final = "rq:deferred:"
+RQ_CANCELED: Final = "rq:canceled:"
+
+#: RQ's registry (a zset per queue) of each RQ status that has one.
+RQ_REGISTRY: Final[dict[str, str]] = {
+    "started": RQ_STARTED,
+    "deferred": RQ_DEFERRED,
+    "finished": RQ_FINISHED,
+    "failed": RQ_FAILED,
+    "canceled": RQ_CANCELED,
+}
+
+
+def task(task_id: str) -> str:
+    return TASK + task_id
+
+
+def crumbs(task_id: str) -> str:
+    return CRUMBS + task_id
+
+
+def attempts(task_id: str) -> str:
+    return ATTEMPTS + task_id
+
+
+def owner(owner_id: str) -> str:
+    return OWNER + owner_id
+
+
+def leases(owner_id: str) -> str:
+    return LEASES + owner_id
+
+
+def host(host_id: str) -> str:
+    return HOST + host_id
+
+
+def key(agent: str, digest: str) -> str:
+    """`digest`: of the idempotency key, so that any text up to its bound makes a short name."""
+    return f"{KEY}{agent}:{digest}"
+
+
+def rq_job(task_id: str) -> str:
+    return RQ_JOB + task_id
+
+
+def rq_queue(queue: str) -> str:
+    return RQ_QUEUE + queue
+
+
+def rq_results(task_id: str) -> str:
+    return RQ_RESULTS + task_id
+
+
+def rq_registry(status: str, queue: str) -> str:
+    """The zset of `queue` for RQ's `status`; KeyError for `queued`, which has none."""
+    return RQ_REGISTRY[status] + queue
+
+
+def queue_of(lane: str, agent: str) -> str:
+    """One RQ queue per agent: ``work.<agent>`` or ``meta.<agent>``."""
+    return f"{lane}.{agent}"
+
+
+def lua_prelude() -> str:
+    """The same names as a Lua table `K`, put before every script."""
+    names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}
+    fields = ", ".join(f'{name} = "{value}"' for name, value in sorted(names.items()))
+    registry = ", ".join(f'{status} = "{value}"' for status, value in sorted(RQ_REGISTRY.items()))
+    return f"local K = {{ {fields} }}\nlocal RQ_REGISTRY = {{ {registry} }}\n"

@@ -1,0 +1,88 @@
+-- Shared by every script; put after the key names (K, RQ_REGISTRY, RQ_STATUS) that keys.py and lifecycle.py generate.
+-- A script is atomic but not rolled back: it reads and checks types first and writes last. Every answer is a list whose
+-- first element is a word.
+
+-- Milliseconds: what the caller passed (tests), else the server's clock.
+local function clock(given)
+  if given ~= '' then return tonumber(given) end
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function typed(key, kind)
+  local actual = redis.call('TYPE', key).ok
+  return actual == kind or actual == 'none', actual
+end
+
+-- The first of {key, type} pairs that holds another type, as an answer; nil when all are fit.
+local function misfit(pairs_)
+  for _, pair in ipairs(pairs_) do
+    local fit, actual = typed(pair[1], pair[2])
+    if not fit then return {'wrong_type', pair[1], actual} end
+  end
+  return nil
+end
+
+-- Redis refuses a script at maxmemory only while it has written nothing, and only for commands that may grow: begin
+-- with one that cannot, so that a full Redis still beats, settles and drains.
+local function open_at_maxmemory()
+  redis.call('ZREM', K.OWNERS, '')
+end
+
+local function crumb(id, at, from, event, to, reason, attempt, fence, who, rid, evidence)
+  redis.call('RPUSH', K.CRUMBS .. id, cjson.encode({
+    at, from or cjson.null, event, to, reason or '', attempt, fence or '', who or '', rid or '', evidence or ''}))
+end
+
+-- Whether one of the last breadcrumbs was written by this very request: its reply was lost and it was sent again.
+local function done_before(id, rid)
+  for _, raw in ipairs(redis.call('LRANGE', K.CRUMBS .. id, -12, -1)) do
+    if cjson.decode(raw)[9] == rid then return true end
+  end
+  return false
+end
+
+-- Moves RQ's view of a task. RQ's keys are a view and never the truth: one of a wrong type is passed over (the audit
+-- names it), since a stranger's key must not keep running work from settling.
+local function leave_view(id, queue, status, fence)
+  if status == 'queued' then
+    if typed(K.RQ_QUEUE .. queue, 'list') then redis.call('LREM', K.RQ_QUEUE .. queue, 1, id) end
+  elseif typed(RQ_REGISTRY[status] .. queue, 'zset') then
+    redis.call('ZREM', RQ_REGISTRY[status] .. queue, status == 'started' and (id .. ':' .. fence) or id)
+  end
+end
+
+-- Scores of +inf keep every clean-up of RQ's off our rows; only the deferred show their time.
+local function enter_view(id, queue, status, fence, due_ms)
+  if status == 'queued' then
+    if typed(K.RQ_QUEUE .. queue, 'list') and typed(K.RQ_QUEUES, 'set') then
+      redis.call('SADD', K.RQ_QUEUES, K.RQ_QUEUE .. queue)
+      redis.call('RPUSH', K.RQ_QUEUE .. queue, id)
+      redis.call('PUBLISH', K.BELL, queue)
+    end
+  elseif typed(RQ_REGISTRY[status] .. queue, 'zset') then
+    local member = status == 'started' and (id .. ':' .. fence) or id
+    local score = (status == 'deferred' and due_ms) and math.floor(due_ms / 1000) or '+inf'
+    redis.call('ZADD', RQ_REGISTRY[status] .. queue, score, member)
+  end
+end
+
+-- `fields`: an object of RQ job hash fields. A job hash that somebody deleted is not made anew here: half a hash breaks
+-- RQ's readers; the audit names it.
+local function job_fields(id, fields)
+  if redis.call('TYPE', K.RQ_JOB .. id).ok ~= 'hash' then return end
+  for field, value in pairs(fields) do redis.call('HSET', K.RQ_JOB .. id, field, value) end
+end
+
+-- Merges `patch` into the record of attempt `n`; the value '@now' stands for the script's time.
+local function patch_attempt(id, n, patch, now)
+  local raw = redis.call('HGET', K.ATTEMPTS .. id, n)
+  local record = raw and cjson.decode(raw) or {n = tonumber(n)}
+  for field, value in pairs(patch) do record[field] = value == '@now' and now or value end
+  redis.call('HSET', K.ATTEMPTS .. id, n, cjson.encode(record))
+end
+
+local function owner_deadline(owner)
+  local score = redis.call('ZSCORE', K.OWNERS, owner)
+  return score and tonumber(score) or nil
+end

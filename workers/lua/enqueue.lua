@@ -1,0 +1,41 @@
+-- Creates a task, its RQ job and its place in one step.
+-- ARGV: 1 now_ms or ''; 2 plan: JSON {id, rid, queue, state, event, who, reason, set{}, max_age_ms, not_before_ms|null,
+--       key|null (idempotency key's Redis key), digest, unique_ms}; 3.. field, value pairs of RQ's job hash (bytes).
+-- Returns: created, id | same, id (this id or this key with these inputs exists) | conflict, id | wrong_type, key, type.
+-- At maxmemory it is refused by Redis before anything is written: its first write may grow.
+local now = clock(ARGV[1])
+local plan = cjson.decode(ARGV[2])
+local id, queue = plan.id, plan.queue
+local wrong = misfit({
+  {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}, {K.RQ_JOB .. id, 'hash'},
+  {K.RQ_QUEUE .. queue, 'list'}, {K.RQ_QUEUES, 'set'}, {K.RQ_DEFERRED .. queue, 'zset'}, {K.TASKS, 'zset'},
+  {K.AGES, 'zset'}, {K.DUE, 'zset'}, {plan.key, 'hash'}})
+if wrong then return wrong end
+if redis.call('EXISTS', K.TASK .. id) == 1 then return {'same', id} end
+if plan.key ~= '' then
+  local held = redis.call('HMGET', plan.key, 'id', 'digest', 'until')
+  if held[1] and tonumber(held[3]) > now then
+    if held[2] == plan.digest then return {'same', held[1]} end
+    return {'conflict', held[1]}
+  end
+end
+if redis.call('EXISTS', K.RQ_JOB .. id) == 1 then return {'conflict', id} end
+
+for field, value in pairs(plan.set) do redis.call('HSET', K.TASK .. id, field, value) end
+local expires = now + plan.max_age_ms
+redis.call('HSET', K.TASK .. id, 'state', plan.state, 'queue', queue, 'enqueued_at', now, 'expires_at', expires)
+for i = 3, #ARGV, 2 do redis.call('HSET', K.RQ_JOB .. id, ARGV[i], ARGV[i + 1]) end
+redis.call('ZADD', K.TASKS, now, id)
+redis.call('ZADD', K.AGES, expires, id)
+if plan.not_before_ms then
+  redis.call('HSET', K.TASK .. id, 'not_before', plan.not_before_ms)
+  redis.call('ZADD', K.DUE, plan.not_before_ms, id)
+end
+if plan.key ~= '' then
+  redis.call('HSET', plan.key, 'id', id, 'digest', plan.digest, 'until', now + plan.unique_ms)
+  -- Only tidiness: whether the key still holds is `until`, compared above.
+  redis.call('PEXPIRE', plan.key, plan.unique_ms + 86400000)
+end
+crumb(id, now, nil, plan.event, plan.state, plan.reason, 0, '', plan.who, plan.rid)
+enter_view(id, queue, RQ_STATUS[plan.state], '', plan.not_before_ms)
+return {'created', id}

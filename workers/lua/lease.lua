@@ -1,0 +1,69 @@
+-- Pops the next task of the first queue that has one and gives its lease to a slot, in one step.
+-- ARGV: 1 now_ms or ''; 2 owner; 3 slot; 4 request id; 5 random part of the fence; 6 wall time for RQ's fields;
+--       7 worker name; 8 host; 9 from-state; 10 to-state; 11.. queues, in the order to look.
+-- Returns: granted, id, fence, now, {field, value, ...} | empty | unknown_owner | silent (beat first) |
+--          wrong_type, key, type. A re-sent request returns the grant it already made, while that lease is held.
+-- Ids that are no task of ours, or a task in another state (RQ's tools moved it), are taken out of the queue and
+-- recorded; at most 64 in one call.
+local now = clock(ARGV[1])
+local owner, slot, rid, random, wall = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local from, to = ARGV[9], ARGV[10]
+local wrong = misfit({
+  {K.OWNERS, 'zset'}, {K.LEASES .. owner, 'hash'}, {K.GRANTS .. owner, 'hash'}, {K.AGES, 'zset'}, {K.STRAYS, 'hash'}})
+if wrong then return wrong end
+local deadline = owner_deadline(owner)
+if not deadline or deadline == 0 then return {'unknown_owner'} end
+if deadline <= now then return {'silent'} end
+
+local last = redis.call('HGET', K.GRANTS .. owner, slot)
+if last then
+  local asked, id, fence = string.match(last, '^(%S+) (%S+) (%S+)$')
+  if asked == rid then
+    if redis.call('HGET', K.LEASES .. owner, id) ~= fence then return {'empty'} end
+    return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}
+  end
+end
+
+open_at_maxmemory()
+local looked = 0
+for i = 11, #ARGV do
+  local queue = ARGV[i]
+  local list = K.RQ_QUEUE .. queue
+  while typed(list, 'list') and looked < 64 do
+    local id = redis.call('LINDEX', list, 0)
+    if not id then break end
+    looked = looked + 1
+    local kind = redis.call('TYPE', K.TASK .. id).ok
+    local state = kind == 'hash' and redis.call('HGET', K.TASK .. id, 'state') or nil
+    if not state or misfit({{K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}}) then
+      local reason = kind == 'none' and 'no task of ours has this id' or 'its rows are damaged'
+      redis.call('LPOP', list)
+      redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = reason, at = now}))
+    elseif state ~= from then
+      redis.call('LPOP', list)
+      local row = redis.call('HMGET', K.TASK .. id, 'attempt', 'fence', 'not_before')
+      crumb(id, now, state, 'refused:lease', state, 'found in its queue, put there from outside', tonumber(row[1]),
+        row[2] or '', ARGV[7], rid)
+      if RQ_STATUS[state] ~= 'queued' then
+        enter_view(id, queue, RQ_STATUS[state], row[2] or '', row[3] and tonumber(row[3]))
+      end
+      job_fields(id, {status = RQ_STATUS[state]})
+    else
+      local n = tonumber(redis.call('HGET', K.TASK .. id, 'attempt')) + 1
+      local fence = n .. '-' .. random
+      redis.call('LPOP', list)
+      redis.call('HSET', K.TASK .. id, 'state', to, 'fence', fence, 'owner', owner, 'slot', slot, 'attempt', n)
+      redis.call('HINCRBY', K.TASK .. id, 'pickups', 1)
+      redis.call('ZREM', K.AGES, id)
+      redis.call('HSET', K.LEASES .. owner, id, fence)
+      redis.call('HSET', K.GRANTS .. owner, slot, rid .. ' ' .. id .. ' ' .. fence)
+      patch_attempt(id, n, {n = n, fence = fence, leased_at = now, worker = ARGV[7], host = ARGV[8]}, now)
+      crumb(id, now, from, 'lease', to, '', n, fence, ARGV[7], rid)
+      enter_view(id, queue, RQ_STATUS[to], fence)
+      job_fields(id, {status = RQ_STATUS[to], worker_name = ARGV[7], last_heartbeat = wall, started_at = wall,
+        ended_at = ''})
+      return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}
+    end
+  end
+end
+return {'empty'}

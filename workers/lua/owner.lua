@@ -1,0 +1,32 @@
+-- Comings and goings of owners.
+-- ARGV: 1 now_ms or ''; 2 verb; 3 owner; 4 host id; 5 isolation_ms; 6 JSON object of fields
+--   enlist: a supervisor begins to own. bury: its process tree is known to be dead (or it left): its leases may be taken
+--   at once. forget: drops the rows of an owner that is buried or silent and holds nothing any more.
+-- Returns: ok | unknown | kept (it still holds leases) | wrong_type, key, type.
+local now = clock(ARGV[1])
+local verb, owner, host = ARGV[2], ARGV[3], ARGV[4]
+local wrong = misfit({
+  {K.OWNERS, 'zset'}, {K.OWNER .. owner, 'hash'}, {K.LEASES .. owner, 'hash'}, {K.HOST .. host, 'set'}})
+if wrong then return wrong end
+local deadline = owner_deadline(owner)
+if verb ~= 'enlist' and not deadline then return {'unknown'} end
+if verb == 'forget' and redis.call('HLEN', K.LEASES .. owner) > 0 then return {'kept'} end
+if verb == 'forget' and deadline > now then return {'kept'} end
+
+open_at_maxmemory()
+if verb == 'enlist' then
+  redis.call('ZADD', K.OWNERS, now + tonumber(ARGV[5]), owner)
+  redis.call('SADD', K.HOST .. host, owner)
+  redis.call('HSET', K.OWNER .. owner, 'host_id', host, 'isolation_ms', ARGV[5], 'since', now)
+elseif verb == 'bury' then
+  redis.call('ZADD', K.OWNERS, 'XX', 0, owner)
+  redis.call('PUBLISH', K.BELL, owner)
+end
+if verb == 'forget' then
+  redis.call('ZREM', K.OWNERS, owner)
+  redis.call('DEL', K.OWNER .. owner, K.LEASES .. owner, K.GRANTS .. owner)
+  redis.call('SREM', K.HOST .. host, owner)
+else
+  for field, value in pairs(cjson.decode(ARGV[6])) do redis.call('HSET', K.OWNER .. owner, field, value) end
+end
+return {'ok'}

@@ -1,0 +1,74 @@
+-- The one write that moves a task: compares state and fence, then writes everything the transition says.
+-- ARGV: 1 now_ms or ''; 2 plan: JSON {
+--   id, rid, from, fence ('' where no lease is needed), event, to, reason, who, evidence, attempt_n,
+--   set{}, drop[] (fields of the task), attempt{} (patch of the attempt's record), owner (whose lease ends; '' = none),
+--   queue, job{} (RQ job hash fields), result{} (a row of RQ's result stream), drop_result (bool),
+--   due_in_ms|null (deferred for so long from now), max_age_ms|null (give the task a new age), bell ('' or whom to ring)}
+-- Returns: done, now | already (this very request was carried out before) | changed, state, fence | missing |
+--          wrong_type, key, type. Refused events (to = from) only append their breadcrumb, at most 1,000 in all.
+local now = clock(ARGV[1])
+local plan = cjson.decode(ARGV[2])
+local id, queue = plan.id, plan.queue
+local wrong = misfit({
+  {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}, {K.DUE, 'zset'}, {K.AGES, 'zset'},
+  {K.OWNERS, 'zset'}, {K.LEASES .. plan.owner, 'hash'}})
+if wrong then return wrong end
+local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at')
+if not row[1] then return {'missing'} end
+local moved = row[1] ~= plan.from or (plan.fence ~= '' and row[2] ~= plan.fence)
+-- A fence never comes back; without one, or where the state stays, the same request could be carried out twice.
+if moved or plan.fence == '' or plan.from == plan.to then
+  if done_before(id, plan.rid) then return {'already', now} end
+  if moved then return {'changed', row[1], row[2] or ''} end
+end
+
+open_at_maxmemory()
+local fence, refused = row[2] or '', string.sub(plan.event, 1, 8) == 'refused:'
+if refused then
+  if redis.call('LLEN', K.CRUMBS .. id) < 1000 then
+    crumb(id, now, plan.from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
+  end
+  return {'done', now}
+end
+
+for field, value in pairs(plan.set) do
+  redis.call('HSET', K.TASK .. id, field, value == '@now' and now or value)
+end
+for _, field in ipairs(plan.drop) do redis.call('HDEL', K.TASK .. id, field) end
+redis.call('HSET', K.TASK .. id, 'state', plan.to)
+if next(plan.attempt) then patch_attempt(id, row[3], plan.attempt, now) end
+if plan.owner ~= '' then redis.call('HDEL', K.LEASES .. plan.owner, id) end
+
+local due = nil
+redis.call('ZREM', K.DUE, id)
+if plan.due_in_ms then
+  due = now + plan.due_in_ms
+  redis.call('HSET', K.TASK .. id, 'not_before', due)
+  redis.call('ZADD', K.DUE, due, id)
+end
+local expires = tonumber(row[4])
+if plan.max_age_ms then
+  expires = now + plan.max_age_ms
+  redis.call('HSET', K.TASK .. id, 'expires_at', expires)
+end
+if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('ZREM', K.AGES, id) end
+crumb(id, now, plan.from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
+
+if plan.drop_result then redis.call('DEL', K.RQ_RESULTS .. id) end
+if RQ_STATUS[plan.from] ~= RQ_STATUS[plan.to] then
+  leave_view(id, queue, RQ_STATUS[plan.from], fence)
+  enter_view(id, queue, RQ_STATUS[plan.to], fence, due)
+elseif plan.due_in_ms or RQ_STATUS[plan.to] == 'deferred' then
+  enter_view(id, queue, RQ_STATUS[plan.to], fence, due)
+end
+job_fields(id, plan.job)
+if next(plan.result) and typed(K.RQ_RESULTS .. id, 'stream') then
+  local pairs_ = {}
+  for field, value in pairs(plan.result) do
+    pairs_[#pairs_ + 1] = field
+    pairs_[#pairs_ + 1] = value
+  end
+  redis.call('XADD', K.RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(pairs_))
+end
+if plan.bell ~= '' then redis.call('PUBLISH', K.BELL, plan.bell) end
+return {'done', now}

@@ -1,0 +1,19 @@
+-- What wants attention now; reads only.
+-- ARGV: 1 now_ms or ''; 2 host id; 3 limit.
+-- Returns: ok, now, {owner past its deadline, its deadline ('0' = known dead), ...}, {owners on this host},
+--          {ids due}, {ids past their age}, {ids of strays}. A key of a wrong type counts as empty here.
+local now = clock(ARGV[1])
+local limit = tonumber(ARGV[3])
+local function until_now(key, ...)
+  if not typed(key, 'zset') then return {} end
+  return redis.call('ZRANGEBYSCORE', key, '-inf', now, ...)
+end
+local neighbours = typed(K.HOST .. ARGV[2], 'set') and redis.call('SMEMBERS', K.HOST .. ARGV[2]) or {}
+local strays = typed(K.STRAYS, 'hash') and redis.call('HLEN', K.STRAYS) > 0 and redis.call('HKEYS', K.STRAYS) or {}
+return {
+  'ok', now,
+  until_now(K.OWNERS, 'WITHSCORES', 'LIMIT', 0, limit),
+  neighbours,
+  until_now(K.DUE, 'LIMIT', 0, limit),
+  until_now(K.AGES, 'LIMIT', 0, limit),
+  strays}

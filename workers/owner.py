@@ -1,0 +1,154 @@
+"""An owner: the incarnation of one supervisor that holds leases, renews them all with one beat, and steps back by itself.
+
+The beat is per owner, not per lease: all leases of a supervisor live and die with it. What must stop, and why, reaches
+the slot through `Held`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final, Literal
+
+from proofq.policies import isolation
+from proofq.workers.clock import Clock
+from proofq.workers.record import Lease
+from proofq.workers.store import Store
+
+log = logging.getLogger(__name__)
+
+Stop = Literal["timeout", "cancel", "drain", "isolated", "lost", "guard"]
+#: Reasons after which the holder must not expect its lease to be its own any more.
+LEASE_IN_DOUBT: Final[frozenset[str]] = frozenset({"isolated", "lost"})
+
+
+class Held:
+    """One lease in a slot's hands, and the way to stop what it runs from any thread.
+
+    `stop(reason)` is remembered and passed to the running attempt at once, or as soon as one is attached. The first
+    reason wins, since it is the one that killed.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.task_id = lease.task.id
+        self.fence = lease.fence
+        self._lock = threading.Lock()
+        self._reason: Stop | None = None
+        self._kill: Callable[[str], None] | None = None
+
+    @property
+    def stopped(self) -> Stop | None:
+        return self._reason
+
+    def stop(self, reason: Stop) -> None:
+        with self._lock:
+            if self._reason is None:
+                self._reason = reason
+            kill, why = self._kill, self._reason
+        if kill is not None:
+            kill(why)
+
+    def attach(self, kill: Callable[[str], None]) -> None:
+        """Says how to stop what now runs; kills at once if a stop came first."""
+        with self._lock:
+            self._kill = kill
+            reason = self._reason
+        if reason is not None:
+            kill(reason)
+
+    def detach(self) -> None:
+        with self._lock:
+            self._kill = None
+
+
+class Owner:
+    """What one supervisor holds. `isolation_s`: its leases may be taken after so much silence.
+
+    `on_retired` is called once when the fleet has buried or forgotten this owner: it may take no lease any more.
+    """
+
+    def __init__(self, store: Store, owner_id: str, isolation_s: float, on_retired: Callable[[], None]) -> None:
+        self.id = owner_id
+        self.isolation_s = isolation_s
+        self._store = store
+        self._clock = store.clock
+        self._on_retired = on_retired
+        self._lock = threading.Lock()
+        self._held: dict[str, Held] = {}
+        self._granted: dict[str, int] = {}
+        self._beats = 0
+        self._acknowledged_s = self._clock.boottime()
+        self.retired = False
+
+    @property
+    def isolation_ms(self) -> int:
+        return round(self.isolation_s * 1000)
+
+    def hold(self, lease: Lease) -> Held:
+        held = Held(lease)
+        with self._lock:
+            self._held[held.task_id] = held
+            self._granted[held.task_id] = self._beats
+        return held
+
+    def release(self, held: Held) -> None:
+        with self._lock:
+            if self._held.get(held.task_id) is held:
+                del self._held[held.task_id]
+                del self._granted[held.task_id]
+
+    def holding(self) -> list[Held]:
+        with self._lock:
+            return list(self._held.values())
+
+    def beat(self) -> None:
+        """Renews every lease; stops what the fleet has taken away and what somebody asked to cancel.
+
+        Raises `RedisUnavailable` when the beat was not acknowledged.
+        """
+        sent_s = self._clock.boottime()
+        with self._lock:
+            self._beats += 1
+            number = self._beats
+        answer = self._store.beat(self.id, self.isolation_ms)
+        if answer is None:
+            self._retire()
+            return
+        # Counted from when it was sent: the server cannot have heard it earlier.
+        self._acknowledged_s = sent_s
+        for held in self.holding():
+            fence, cancel = answer.held.get(held.task_id, ("", False))
+            # A lease granted while this beat was under way is not in its answer yet.
+            if fence != held.fence and self._granted.get(held.task_id, number) < number:
+                held.stop("lost")
+            elif cancel:
+                held.stop("cancel")
+
+    def silent_s(self) -> float:
+        return self._clock.boottime() - self._acknowledged_s
+
+    @property
+    def isolated(self) -> bool:
+        """Whether this owner has been silent for so long that it must not run anything."""
+        return self.retired or isolation.must_step_back(self.silent_s(), self.isolation_s)
+
+    def watch_isolation(self) -> bool:
+        """Stops everything once the silence is too long; True while isolated. Needs no Redis."""
+        if not self.isolated:
+            return False
+        for held in self.holding():
+            if held.stopped not in LEASE_IN_DOUBT:
+                log.warning("isolated", extra={"task": held.task_id, "silent_s": round(self.silent_s(), 1)})
+            held.stop("isolated")
+        return True
+
+    def stop_all(self, reason: Stop) -> None:
+        for held in self.holding():
+            held.stop(reason)
+
+    def _retire(self) -> None:
+        if not self.retired:
+            self.retired = True
+            self.watch_isolation()
+            self._on_retired()

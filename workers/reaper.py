@@ -1,0 +1,163 @@
+"""Takes back what the dead and the silent held, and moves on what waited for a time. One look a tick.
+
+Each act is safe beside any number of other reapers: the scripts compare before they write, so one of them wins.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from proofq.policies import isolation, lifecycle
+from proofq.policies.failure import Failure
+from proofq.workers.door import Door, Event
+from proofq.workers.errors import UnknownTask
+from proofq.workers.owner import Owner
+from proofq.workers.record import Lease
+from proofq.workers.scripts import DamagedKey
+from proofq.workers.store import Store, Watch
+
+log = logging.getLogger(__name__)
+
+
+class Host(Protocol):
+    """What a reaper may see and do on its own host. `row` is an owner's row as it enlisted."""
+
+    id: str
+
+    def is_dead(self, row: Mapping[str, str]) -> bool:
+        """Whether the owner's supervisor is certainly gone: pid, start time and boot id are compared."""
+
+    def kill_agents(self, row: Mapping[str, str]) -> None:
+        """Kills whatever the owner's agents left here, stopped processes included; returns when none lives."""
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """What one look did, by count."""
+
+    buried: int = 0
+    taken: int = 0
+    promoted: int = 0
+    expired: int = 0
+    restored: int = 0
+
+
+class Reaper:
+    """`adopt` is given each lease that was taken over and must settle it, at once or later; `declares` says whether
+    this worker knows the task's agent (without its declaration nobody can judge its proofs)."""
+
+    def __init__(
+        self,
+        store: Store,
+        door: Door,
+        owner: Owner,
+        host: Host,
+        name: str,
+        declares: Callable[[str], bool],
+        adopt: Callable[[Lease], None],
+    ) -> None:
+        self._store = store
+        self._door = door
+        self._owner = owner
+        self._host = host
+        self._name = name
+        self._declares = declares
+        self._adopt = adopt
+        self._contact: isolation.Contact | None = None
+
+    def run_once(self) -> Reaped:
+        """One look. Raises `RedisUnavailable` when Redis is away; the next look begins afresh."""
+        watch = self._store.watch(self._host.id)
+        self._contact = isolation.seen(self._contact, self._store.clock.boottime())
+        buried = sum(self._bury_if_dead(neighbour) for neighbour in watch.neighbours)
+        taken = sum(self._take_from(owner, deadline) for owner, deadline in watch.overdue.items())
+        return Reaped(
+            buried=buried,
+            taken=taken,
+            promoted=self._apply(watch.due, "due", "its time has come"),
+            expired=self._apply(watch.aged, "expire", "older than its max_age_s"),
+            restored=self._restore(watch),
+        )
+
+    # --- owners ----------------------------------------------------------------------------------------------------
+
+    def _bury_if_dead(self, owner: str) -> bool:
+        """Positive evidence on this host: the supervisor is gone. Its agents are killed before anybody is told."""
+        if owner == self._owner.id:
+            return False
+        row = self._store.owner_row(owner)
+        if not row or row.get("dead") or not self._host.is_dead(row):
+            return False
+        self._host.kill_agents(row)
+        self._store.bury(owner, self._host.id, {"dead": "1", "dead_by": self._name})
+        log.warning("owner_buried", extra={"owner": owner, "worker": row.get("name")})
+        return True
+
+    def _take_from(self, owner: str, deadline: int) -> int:
+        known_dead = deadline == 0
+        if owner == self._owner.id:
+            return 0
+        if not known_dead and (self._contact is None or not isolation.may_reap_the_silent(self._contact)):
+            return 0
+        row = self._store.owner_row(owner)
+        if row.get("host_id") == self._host.id:
+            # It may be stopped rather than gone; on this host no new attempt starts beside a process of the old one.
+            self._host.kill_agents(row)
+        reason = row.get("why", "its owner's processes are dead") if known_dead else "its owner is silent"
+        taken = 0
+        for task_id in self._store.leases_of(owner):
+            taken += self._take(task_id, owner, reason, death=not row.get("left"))
+        self._store.forget(owner, row.get("host_id", ""))
+        return taken
+
+    def _take(self, task_id: str, owner: str, reason: str, death: bool) -> bool:
+        try:
+            task = self._store.read(task_id)
+            if task.owner != owner or not self._declares(task.agent):
+                return False
+            lease = self._store.reap(
+                task, owner, self._owner.id, slot="reaper", request=self._store.clock.token(), death=death,
+                reason=reason, who=self._name,
+            )  # fmt: skip
+        except (UnknownTask, DamagedKey, ValueError) as problem:
+            log.error("row_damaged", extra={"task": task_id, "problem": str(problem)})
+            return False
+        if lease is None:
+            return False
+        log.warning("lease_taken", extra={"task": task_id, "from": owner, "reason": reason})
+        self._adopt(lease)
+        return True
+
+    # --- tasks that waited -----------------------------------------------------------------------------------------
+
+    def _apply(self, task_ids: list[str], name: str, reason: str) -> int:
+        moved = 0
+        for task_id in task_ids:
+            try:
+                moved += self._door.apply(task_id, Event(name, self._name, reason)).ok
+            except (UnknownTask, DamagedKey, ValueError) as problem:
+                log.error("row_damaged", extra={"task": task_id, "problem": str(problem)})
+        return moved
+
+    def _restore(self, watch: Watch) -> int:
+        restored = 0
+        for task_id in watch.strays:
+            try:
+                restored += self._store.restore(task_id)
+            except DamagedKey:
+                continue
+        return restored
+
+
+def lost(reason: str) -> Event:
+    """The event of an attempt whose owner is gone and whose fate is unknown."""
+    failure = Failure("lost_worker", reason, source="host")
+    return Event("lost", who="", failure=failure, outcome="lost")
+
+
+def proofs_decide(state: str, look_first: bool) -> bool:
+    """Whether the unknown end of an attempt is judged by its proofs rather than by running the task again."""
+    return state == lifecycle.CLAIMED_DONE or (look_first and state == lifecycle.RUNNING)

@@ -1,0 +1,135 @@
+"""What Redis holds of a task, read into frozen values: the task, its attempts, its breadcrumbs, a lease."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from proofq.policies.failure import Failure
+
+
+def _number(row: Mapping[str, str], name: str) -> int | None:
+    value = row.get(name)
+    return int(float(value)) if value else None
+
+
+def _json(row: Mapping[str, str], name: str) -> Any:
+    value = row.get(name)
+    return json.loads(value) if value else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """The current fields of one task. Times are epoch milliseconds of the Redis server.
+
+    `attempt` counts attempts begun, `counted` those that count against `max_attempts`; `pickups` counts leases since
+    the last confirmed start, `deaths` owners that died holding it; `fingerprint` and `equal_failures` say how often in
+    a row it failed in the same way.
+    """
+
+    id: str
+    agent: str
+    lane: str
+    queue: str
+    state: str
+    inputs: dict[str, Any]
+    enqueued_at: int
+    expires_at: int
+    max_age_s: float
+    attempt: int = 0
+    counted: int = 0
+    max_attempts: int = 3
+    pickups: int = 0
+    deaths: int = 0
+    fingerprint: str = ""
+    equal_failures: int = 0
+    fence: str = ""
+    owner: str = ""
+    slot: str = ""
+    cancel: bool = False
+    not_before: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    failure: Failure | None = None
+    verdict: dict[str, Any] | None = None
+    claim: Any = None
+    baseline: dict[str, Any] | None = None
+    fields: frozenset[str] = field(default_factory=frozenset)
+
+    @classmethod
+    def parse(cls, task_id: str, raw: Mapping[bytes, bytes] | Sequence[bytes]) -> Task:
+        """From HGETALL, as a mapping or as the flat list that a script returns. ValueError for a row that is none."""
+        if not isinstance(raw, Mapping):
+            raw = dict(zip(raw[::2], raw[1::2], strict=True))
+        row = {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in raw.items()}
+        try:
+            failure = _json(row, "failure")
+            return cls(
+                id=task_id,
+                agent=row["agent"],
+                lane=row["lane"],
+                queue=row["queue"],
+                state=row["state"],
+                inputs=json.loads(row["inputs"]),
+                enqueued_at=int(float(row["enqueued_at"])),
+                expires_at=int(float(row["expires_at"])),
+                max_age_s=float(row["max_age_s"]),
+                attempt=int(row["attempt"]),
+                counted=int(row["counted"]),
+                max_attempts=int(row["max_attempts"]),
+                pickups=int(row.get("pickups", 0)),
+                deaths=int(row.get("deaths", 0)),
+                fingerprint=row.get("fingerprint", ""),
+                equal_failures=int(row.get("equal_failures", 0)),
+                fence=row.get("fence", ""),
+                owner=row.get("owner", ""),
+                slot=row.get("slot", ""),
+                cancel=bool(row.get("cancel")),
+                not_before=_number(row, "not_before"),
+                started_at=_number(row, "started_at"),
+                ended_at=_number(row, "ended_at"),
+                failure=Failure.from_dict(failure) if failure else None,
+                verdict=_json(row, "verdict"),
+                claim=_json(row, "claim"),
+                baseline=_json(row, "baseline"),
+                fields=frozenset(row),
+            )
+        except (KeyError, ValueError, TypeError) as problem:
+            raise ValueError(f"the row of task {task_id} cannot be read: {problem!r}") from problem
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to settle one attempt: the task as it was granted, and the fence that every write is compared with."""
+
+    task: Task
+    fence: str
+    owner: str
+    slot: str
+
+
+@dataclass(frozen=True)
+class Breadcrumb:
+    """One transition: append-only, one per event. `source` is the state before (None for the first)."""
+
+    at: int
+    source: str | None
+    event: str
+    to: str
+    reason: str
+    attempt: int
+    fence: str
+    who: str
+    request: str = ""
+    evidence: str = ""
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Breadcrumb:
+        return cls(*json.loads(raw))
+
+
+def parse_attempts(raw: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """The records of a task's attempts, in order."""
+    return sorted((json.loads(value) for value in raw.values()), key=lambda record: int(record["n"]))

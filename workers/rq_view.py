@@ -1,0 +1,78 @@
+"""RQ's view of a task: what `Job.fetch`, `rq info` and rq-dashboard read. The only user of rq's classes.
+
+Valid for rq 2.12: the job's fields come from rq itself, the rows of the result stream are rq's own format.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import redis
+from rq.job import Job, JobStatus
+from rq.results import Result
+from rq.serializers import JSONSerializer
+from rq.utils import utcformat
+
+from proofq.policies.lifecycle import DEFERRED, OWNED, RQ_STATUS, SUCCESS, TERMINAL
+
+#: The name every job of ours calls; it raises outside a proofq worker.
+FUNCTION: Final = "proofq.run"
+
+
+def job_fields(
+    task_id: str, agent: str, queue: str, state: str, inputs: Mapping[str, Any], timeout_s: float, now: datetime
+) -> dict[str, Any]:
+    """The hash of a new RQ job, as rq's own `Job.save` would write it (JSON serialiser; kept until purged)."""
+    job = Job.create(
+        FUNCTION,
+        args=(dict(inputs),),
+        connection=_NOWHERE,
+        id=task_id,
+        origin=queue,
+        description=agent,
+        timeout=max(1, round(timeout_s)),
+        result_ttl=-1,
+        failure_ttl=-1,
+        status=JobStatus(RQ_STATUS[state]),
+        serializer=JSONSerializer,
+    )
+    job.created_at = now
+    if state != DEFERRED:
+        job.enqueued_at = now
+    fields: dict[str, Any] = job.to_dict()
+    return fields
+
+
+def moved_fields(state: str, now: datetime) -> dict[str, str]:
+    """What changes in the job's hash when its task enters `state`."""
+    stamp = utcformat(now)
+    fields = {"status": RQ_STATUS[state]}
+    if state in OWNED:
+        return fields | {"last_heartbeat": stamp}
+    if state in TERMINAL:
+        return fields | {"ended_at": stamp}
+    # Waiting again: nothing of the attempt that ended may be read as present.
+    return fields | {"started_at": "", "ended_at": "", "worker_name": "", "last_heartbeat": "", "enqueued_at": stamp}
+
+
+def result_row(state: str, value: Any, reason: str) -> dict[str, str]:
+    """A row of RQ's result stream for a task that ended: SUCCESSFUL with its value, or FAILED with the reason."""
+    if state in SUCCESS:
+        serialised = base64.b64encode(JSONSerializer.dumps(value)).decode()
+        return {"type": str(Result.Type.SUCCESSFUL.value), "return_value": serialised}
+    packed = base64.b64encode(zlib.compress(reason.encode("utf-8", "replace"))).decode()
+    return {"type": str(Result.Type.FAILED.value), "exc_string": packed}
+
+
+def compact(value: Any) -> str:
+    """JSON as Redis keeps it: short, UTF-8, no NaN."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+#: rq's Job wants a connection at birth; this one is never used.
+_NOWHERE: Final = redis.Redis(host="localhost", port=0)

@@ -1,0 +1,64 @@
+"""Loads the Lua scripts and runs them by name: one store call is one script is one atomic step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final, Protocol
+
+import redis
+from proofq.policies.lifecycle import RQ_STATUS
+from proofq.workers import keys
+from proofq.workers.errors import Error, RedisUnavailable
+
+NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore")
+
+Argument = str | bytes | int
+
+
+class DamagedKey(Error):
+    """A key holds another type than ours; nothing was written. The message names it."""
+
+    kind = "damaged_key"
+
+    def __init__(self, key: str, actual: str) -> None:
+        super().__init__(
+            f"The Redis key {key} holds a {actual}, which is not ours; nothing was written. "
+            "Look at it, move it away (RENAME), and run `proofq audit`."
+        )
+        self.key = key
+        self.actual = actual
+
+
+class Runner(Protocol):
+    """Runs one script; the seam at which the simulator loses replies and cuts connections."""
+
+    def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
+        """The script's answer. `RedisUnavailable` when it is not known whether it ran; `DamagedKey` when it refused."""
+
+
+class RedisRunner:
+    """Runs scripts on a connection; errors of the client become ours."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        folder = files("proofq.workers") / "lua"
+        status = ", ".join(f'{state} = "{rq}"' for state, rq in RQ_STATUS.items())
+        prelude = keys.lua_prelude() + f"local RQ_STATUS = {{ {status} }}\n"
+        prelude += (folder / "common.lua").read_text("utf-8")
+        self._scripts = {
+            name: client.register_script(prelude + (folder / f"{name}.lua").read_text("utf-8")) for name in NAMES
+        }
+
+    def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
+        try:
+            answer: list[Any] = self._scripts[name](args=list(arguments))
+        except redis.OutOfMemoryError as problem:
+            raise RedisUnavailable(
+                "Redis has reached its maxmemory and refuses new work; nothing was written. "
+                "Give it more memory, or let workers drain it, then try again."
+            ) from problem
+        except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, OSError) as problem:
+            raise RedisUnavailable(f"Redis did not answer ({type(problem).__name__}); is it running?") from problem
+        if answer and answer[0] == b"wrong_type":
+            raise DamagedKey(answer[1].decode("utf-8", "replace"), answer[2].decode())
+        return answer

@@ -1,0 +1,356 @@
+"""Domain verbs over Redis: enqueue, lease, beat, settle, reap and the few reads. Each write is one atomic script.
+
+A store never retries by itself: `RedisUnavailable` means that nobody knows whether the step was done, and sending the
+same request again (same request id) is safe for each verb. Who decides to try again is `insist.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from proofq.policies import lifecycle
+from proofq.workers import keys, rq_view
+from proofq.workers.clock import Clock
+from proofq.workers.errors import RedisUnavailable, UnknownTask
+from proofq.workers.record import Breadcrumb, Lease, Task, parse_attempts
+from proofq.workers.scripts import Argument, DamagedKey, Runner
+
+
+@dataclass(frozen=True)
+class Birth:
+    """A task to be created. `key` and `digest` belong to its idempotency key ('' = none); times in milliseconds."""
+
+    id: str
+    queue: str
+    state: str
+    event: str
+    who: str
+    fields: Mapping[str, str]
+    job: Mapping[str, Any]
+    max_age_ms: int
+    not_before_ms: int | None = None
+    key: str = ""
+    digest: str = ""
+    unique_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Move:
+    """One transition, ready to be written: see settle.lua for each member. `source` is the state it starts from."""
+
+    id: str
+    queue: str
+    source: str
+    event: str
+    to: str
+    reason: str
+    who: str
+    fence: str = ""
+    evidence: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+    attempt: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    job: Mapping[str, str] = field(default_factory=dict)
+    result: Mapping[str, str] = field(default_factory=dict)
+    drop_result: bool = False
+    due_in_ms: int | None = None
+    max_age_ms: int | None = None
+    bell: str = ""
+    request: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a Move: done or already (it is written), changed (somebody else moved it) or missing."""
+
+    outcome: str
+    now: int = 0
+    state: str = ""
+    fence: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome in {"done", "already"}
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The server's time and every lease the owner holds: task id -> (fence, whether its cancel was asked)."""
+
+    now: int
+    held: dict[str, tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What wants attention: owners past their deadline (0 = known dead), owners on this host, and ids of tasks."""
+
+    now: int
+    overdue: dict[str, int]
+    neighbours: list[str]
+    due: list[str]
+    aged: list[str]
+    strays: list[str]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything Redis holds of one task, read in one transaction, so that no reader sees half a step."""
+
+    task: Task
+    crumbs: list[Breadcrumb]
+    attempts: list[dict[str, Any]]
+    job: dict[str, str]
+    registries: dict[str, bool]
+    in_queue: int
+    results: list[dict[str, str]]
+
+
+class Store:
+    """The verbs. `runner` runs the scripts; `client` serves the reads."""
+
+    def __init__(self, client: redis.Redis, runner: Runner, clock: Clock) -> None:
+        self.client = client
+        self.clock = clock
+        self._run = runner
+
+    def _call(self, name: str, *arguments: Argument) -> list[Any]:
+        return self._run(name, (self.clock.script_now(), *arguments))
+
+    # --- tasks -----------------------------------------------------------------------------------------------------
+
+    def enqueue(self, birth: Birth) -> tuple[str, str]:
+        """Creates the task. Returns (created | same | conflict, id of the task that stands)."""
+        plan = {
+            "id": birth.id,
+            "rid": birth.id,
+            "queue": birth.queue,
+            "state": birth.state,
+            "event": birth.event,
+            "reason": "",
+            "who": birth.who,
+            "set": dict(birth.fields),
+            "max_age_ms": birth.max_age_ms,
+            "not_before_ms": birth.not_before_ms,
+            "key": birth.key,
+            "digest": birth.digest,
+            "unique_ms": birth.unique_ms,
+        }
+        if birth.not_before_ms is None:
+            del plan["not_before_ms"]
+        job: list[Argument] = []
+        for name, value in birth.job.items():
+            job += [name, value if isinstance(value, bytes) else str(value)]
+        answer = self._call("enqueue", rq_view.compact(plan), *job)
+        return answer[0].decode(), answer[1].decode()
+
+    def lease(self, owner: str, slot: str, request: str, queues: Sequence[str], who: str, host: str) -> Lease | None:
+        """The next task of the first of `queues` that has one; None when all are empty. `StaleOwner` when it may not."""
+        stamp = rq_view.utcformat(self.clock.wall())
+        answer = self._call(
+            "lease", owner, slot, request, self.clock.token(), stamp, who, host,
+            lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], *queues,
+        )  # fmt: skip
+        word = answer[0].decode()
+        if word == "granted":
+            task = Task.parse(answer[1].decode(), answer[4])
+            return Lease(task, answer[2].decode(), owner, slot)
+        if word != "empty":
+            raise StaleOwner(word)
+        return None
+
+    def settle(self, move: Move) -> Written:
+        """Writes one transition, if the task still stands where the move starts (and under its fence, if it has one)."""
+        plan: dict[str, Any] = {
+            "id": move.id,
+            "rid": move.request or self.clock.token(),
+            "from": move.source,
+            "fence": move.fence,
+            "event": move.event,
+            "to": move.to,
+            "reason": move.reason[:500],
+            "who": move.who,
+            "evidence": move.evidence[:500],
+            "set": dict(move.fields),
+            "drop": list(move.drop),
+            "attempt": dict(move.attempt),
+            "owner": move.owner,
+            "queue": move.queue,
+            "job": dict(move.job),
+            "result": dict(move.result),
+            "drop_result": move.drop_result,
+            "waits": move.to in lifecycle.WAITING,
+            "bell": move.bell,
+        }
+        if move.due_in_ms is not None:
+            plan["due_in_ms"] = move.due_in_ms
+        if move.max_age_ms is not None:
+            plan["max_age_ms"] = move.max_age_ms
+        answer = self._call("settle", rq_view.compact(plan))
+        word = answer[0].decode()
+        if word == "changed":
+            return Written(word, state=answer[1].decode(), fence=answer[2].decode())
+        return Written(word, now=int(answer[1]) if len(answer) > 1 else 0)
+
+    def restore(self, task_id: str) -> bool:
+        """Puts a stray back into its queue if its rows are whole again."""
+        return bool(self._call("restore", task_id, lifecycle.QUEUED)[0] == b"restored")
+
+    # --- owners ----------------------------------------------------------------------------------------------------
+
+    def enlist(self, owner: str, host_id: str, isolation_ms: int, fields: Mapping[str, Any]) -> None:
+        self._call("owner", "enlist", owner, host_id, isolation_ms, rq_view.compact(fields))
+
+    def describe(self, owner: str, host_id: str, fields: Mapping[str, Any]) -> None:
+        """Changes fields of an owner's row (its state, say)."""
+        self._call("owner", "describe", owner, host_id, 0, rq_view.compact(fields))
+
+    def bury(self, owner: str, host_id: str, fields: Mapping[str, Any]) -> None:
+        """Says that the owner's process tree is dead: positive evidence, its leases may be taken at once."""
+        self._call("owner", "bury", owner, host_id, 0, rq_view.compact(fields))
+
+    def forget(self, owner: str, host_id: str) -> bool:
+        """Drops the rows of a dead or silent owner that holds nothing any more; False if it still holds something."""
+        return bool(self._call("owner", "forget", owner, host_id, 0, "{}")[0] == b"ok")
+
+    def beat(self, owner: str, isolation_ms: int) -> Beat | None:
+        """Renews every lease of `owner`; None when it was buried or forgotten and must step back."""
+        answer = self._call("beat", owner, isolation_ms)
+        if answer[0] == b"unknown":
+            return None
+        flat = [value.decode() for value in answer[2]]
+        held = {flat[i]: (flat[i + 1], flat[i + 2] != "") for i in range(0, len(flat), 3)}
+        return Beat(int(answer[1]), held)
+
+    def watch(self, host_id: str, limit: int = 50) -> Watch:
+        answer = self._call("watch", host_id, limit)
+        overdue = {name.decode(): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)}
+        names = [[value.decode() for value in part] for part in answer[3:]]
+        return Watch(int(answer[1]), overdue, *names)
+
+    def reap(
+        self, task: Task, old: str, new: str, *, slot: str, request: str, death: bool, reason: str, who: str
+    ) -> Lease | None:
+        """Takes the lease of a dead or silent owner over; None when it is not to be had (any more)."""
+        answer = self._call(
+            "reap", task.id, task.fence, old, new, slot, request, self.clock.token(), int(death), reason, who
+        )
+        if answer[0] != b"taken":
+            return None
+        return Lease(Task.parse(task.id, answer[3]), answer[1].decode(), new, slot)
+
+    # --- reads -----------------------------------------------------------------------------------------------------
+
+    def read(self, task_id: str) -> Task:
+        """The task's current fields. `UnknownTask` when there is none."""
+        with reading(keys.task(task_id)):
+            row = self.client.hgetall(keys.task(task_id))
+        if not row:
+            raise UnknownTask(f"No task has the id {task_id}. `proofq tasks` lists those there are.")
+        return Task.parse(task_id, row)
+
+    def owner_row(self, owner: str) -> dict[str, str]:
+        with reading(keys.owner(owner)):
+            row = self.client.hgetall(keys.owner(owner))
+        return {name.decode(): value.decode() for name, value in row.items()}
+
+    def leases_of(self, owner: str) -> list[str]:
+        with reading(keys.leases(owner)):
+            return [name.decode() for name in self.client.hkeys(keys.leases(owner))]
+
+    def snapshot(self, task_id: str) -> Snapshot:
+        """The task with everything that must agree with it, as of one instant. `UnknownTask` when there is none."""
+        # The queue's name never changes, so it may be read before the transaction.
+        queue = self.read(task_id).queue
+        with reading(keys.task(task_id)), self.client.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.task(task_id))
+            pipe.lrange(keys.crumbs(task_id), 0, -1)
+            pipe.hgetall(keys.attempts(task_id))
+            pipe.hgetall(keys.rq_job(task_id))
+            pipe.xrange(keys.rq_results(task_id))
+            pipe.lpos(keys.rq_queue(queue), task_id, count=0)
+            pipe.zrange(keys.rq_registry("started", queue), 0, -1)
+            for status in _REGISTRIES:
+                pipe.zscore(keys.rq_registry(status, queue), task_id)
+            row, crumbs, attempts, job, results, places, started, *scores = pipe.execute(raise_on_error=True)
+        if not row:
+            raise UnknownTask(f"No task has the id {task_id}. `proofq tasks` lists those there are.")
+        registries = {status: score is not None for status, score in zip(_REGISTRIES, scores, strict=True)}
+        registries["started"] = any(member.split(b":")[0].decode() == task_id for member in started)
+        return Snapshot(
+            task=Task.parse(task_id, row),
+            crumbs=[Breadcrumb.parse(raw) for raw in crumbs],
+            attempts=parse_attempts(attempts),
+            job={name.decode(): value.decode("utf-8", "replace") for name, value in job.items() if name != b"data"},
+            registries=registries,
+            in_queue=len(places),
+            results=[{name.decode(): value.decode() for name, value in fields.items()} for _, fields in results],
+        )
+
+    def newest(self, offset: int, count: int) -> list[str]:
+        """Ids of tasks, newest first."""
+        with reading(keys.TASKS):
+            return [name.decode() for name in self.client.zrevrange(keys.TASKS, offset, offset + count - 1)]
+
+    def read_many(self, task_ids: Sequence[str]) -> list[Task]:
+        """Those of the tasks that can be read, in order; a damaged row is left to the audit."""
+        with reading(keys.TASKS), self.client.pipeline(transaction=False) as pipe:
+            for task_id in task_ids:
+                pipe.hgetall(keys.task(task_id))
+            rows = pipe.execute(raise_on_error=False)
+        found = []
+        for task_id, row in zip(task_ids, rows, strict=True):
+            if isinstance(row, Mapping) and row:
+                try:
+                    found.append(Task.parse(task_id, row))
+                except ValueError:
+                    continue
+        return found
+
+    def publish_catalogue(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Says what a worker here declares: agent name -> version, input schema, lane, limits, and when it was said."""
+        stamp = self.clock.wall().timestamp()
+        rows = {name: rq_view.compact({**entry, "published_at": stamp}) for name, entry in entries.items()}
+        if rows:
+            with reading(keys.CATALOGUE):
+                self.client.hset(keys.CATALOGUE, mapping=rows)
+
+    def catalogue(self) -> dict[str, dict[str, Any]]:
+        with reading(keys.CATALOGUE):
+            rows = self.client.hgetall(keys.CATALOGUE)
+        return {name.decode(): json.loads(value) for name, value in rows.items()}
+
+
+_REGISTRIES = ("deferred", "finished", "failed", "canceled")
+
+
+class StaleOwner(Exception):
+    """An owner that is buried, forgotten or late with its beat asked for a lease."""
+
+
+class reading:  # noqa: N801 - reads as a verb where it stands
+    """Turns the client's errors during a read into ours; `key` names what was being read."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
+        if isinstance(problem, redis.ConnectionError | redis.TimeoutError | redis.ReadOnlyError | OSError):
+            raise RedisUnavailable(f"Redis did not answer ({type(problem).__name__}); is it running?") from problem
+        if isinstance(problem, redis.ResponseError) and "WRONGTYPE" in str(problem):
+            raise DamagedKey(self._key, "value of another type") from problem
+
+
+def replace(lease: Lease, **changes: Any) -> Lease:
+    """The same lease with newer fields of its task."""
+    return dataclasses.replace(lease, task=dataclasses.replace(lease.task, **changes))
