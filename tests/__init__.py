@@ -1,0 +1,1 @@
+"""The suite: unit (pure), integration (real Redis), acceptance (real processes), architecture, simulation."""

