@@ -1,12 +1,14 @@
-"""What went wrong in one attempt, as plain data: the only form in which a failure crosses a process border."""
+"""What went wrong in one attempt, as plain data: the only form in which it crosses a process border."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proofq.policies.classes import CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Who is to blame: the provider, our store, the host, or the task itself.
 SOURCES: frozenset[str] = frozenset({"provider", "store", "host", "task"})
@@ -19,9 +21,10 @@ PHASES: frozenset[str] = frozenset({"inputs", "start", "run", "output", "proof"}
 class Failure:
     """One failure, classified.
 
-    kind: a name in `policies.classes`.  reason: a sentence for a human.  source: one of `SOURCES`, default "task".
-    phase: one of `PHASES`, or None when nobody knows.  retry_after_s: seconds somebody asked us to wait, or None.
-    fingerprint: equal for equal causes, "" when there is none.  Raises ValueError for a word outside the lists.
+    kind: a name in `policies.classes`.  reason: a sentence for a human.  source: one of `SOURCES`.
+    phase: one of `PHASES`, or None when nobody knows.  retry_after_s: seconds somebody asked us to wait,
+    or None.  fingerprint: equal for equal causes, "" when there is none.  Raises ValueError for a word
+    outside the lists.
     """
 
     kind: str
@@ -57,7 +60,7 @@ class Failure:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Failure:
-        """Read what `to_dict` wrote; raises ValueError for anything else, since a child may have written it."""
+        """Read what `to_dict` wrote; raises ValueError for anything else: a child may have written it."""
         kind, reason = data.get("kind"), data.get("reason")
         source, phase = data.get("source", "task"), data.get("phase")
         wait, fingerprint = data.get("retry_after_s"), data.get("fingerprint", "")
@@ -65,6 +68,6 @@ class Failure:
             raise ValueError("a failure needs kind, reason and source as text")
         if not isinstance(fingerprint, str) or not (phase is None or isinstance(phase, str)):
             raise ValueError("a failure's phase and fingerprint are text")
-        if wait is not None and (isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < 1e12):
+        if not (wait is None or (type(wait) in (int, float) and 0 <= wait < 1e12)):
             raise ValueError("a failure's retry_after_s is a number of seconds, 0 or more")
         return cls(kind, reason, source, phase, None if wait is None else float(wait), fingerprint)
