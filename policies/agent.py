@@ -25,7 +25,7 @@ COMPLETE_KINDS = frozenset({"json", "python", "command", "record", "artifact"})
 COMPLETE_FILE_OPTIONS = frozenset({"sha256", "json_schema"})
 
 
-class DeclarationProblem(ValueError):  # noqa: N818 - the pure twin of workers.errors.DeclarationError
+class DeclarationProblem(ValueError):
     """A declaration is refused: `message` says what to do; `source` is "file:line", `key` its path."""
 
     def __init__(self, message: str, source: str = "", key: tuple[str | int, ...] = ()) -> None:

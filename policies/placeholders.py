@@ -28,7 +28,7 @@ _IN_SCHEMA = re.compile(r"\{(?P<quoted>\{" + NAME.pattern + r"\})\}|\{(?P<name>"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class PlaceholderProblem(ValueError):  # noqa: N818 - a refusal (bad_input), not a failure of ours
+class PlaceholderProblem(ValueError):
     """A template cannot be read, or a value may not stand where it is put. The message says what to do."""
 
 

@@ -24,11 +24,11 @@ MAX_DEPTH = 64
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
-class JsonProblem(ValueError):  # noqa: N818 - a refusal of data, not a failure of ours
+class JsonProblem(ValueError):
     """Not exactly one strict JSON document. The message says what is wrong and where."""
 
 
-class SchemaProblem(ValueError):  # noqa: N818 - a refusal of data, not a failure of ours
+class SchemaProblem(ValueError):
     """Not a JSON Schema we can hold values to. The message says what is wrong and where."""
 
 
