@@ -12,8 +12,8 @@
     ├── TaskFailed         1   the task waited for ended without success; carries `.task`
     └── NotProven          1   raised by a proof: the world does not show what was claimed
 
-The number is the exit code of a command that ends with the error (`exit_code`); the word in `--json` is `kind`.
-A message is a sentence that says what to do; it never carries a password.
+The number is `exit_code`, with which a command ends; `kind` is the error's word in `--json`. A message is a
+sentence that says what to do; it never carries a password.
 """
 
 from __future__ import annotations
@@ -98,6 +98,6 @@ class TaskFailed(Error):
 
 
 class NotProven(Error):
-    """Raised by a `python` proof to say: I looked, and it is not so. Any other error there is "cannot tell"."""
+    """Raised by a `python` proof that looked and found it not so. Any other error there is "cannot tell"."""
 
     kind = "not_proven"
