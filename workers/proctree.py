@@ -191,11 +191,11 @@ def send(pid: int, signum: int) -> None:
         os.kill(pid, signum)
 
 
-def freeze_and_kill(targets: Callable[[], Iterable[Process]]) -> list[int]:
-    """SIGKILL all that `targets` finds, once a look finds none that has not been stopped; returns their pids.
+def freeze_and_kill(targets: Callable[[], Iterable[Process]], spare: Collection[int] = ()) -> None:
+    """SIGKILL all that `targets` finds, once a look finds none that has not been stopped.
 
-    Does not wait for the deaths. Process groups outside our own session are killed as a whole, which also
-    gets a process whose parent has just left it behind.
+    Does not wait for the deaths. Process groups are killed as a whole, which also gets a process whose parent
+    has just left it behind; not those of our own session, nor one with a process of or below `spare`.
     """
     frozen: dict[int, Process] = {}
     for _ in range(100):
@@ -205,13 +205,11 @@ def freeze_and_kill(targets: Callable[[], Iterable[Process]]) -> list[int]:
         for one in new:
             frozen[one.pid] = one
             send(one.pid, signal.SIGSTOP)
-    own_session = os.getsid(0)
-    for pgid in {one.pgid for one in frozen.values() if one.session != own_session}:
+    for pgid in {one.pgid for one in frozen.values() if one.session != os.getsid(0)} - _groups(spare):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pgid, signal.SIGKILL)
     for pid in frozen:
         send(pid, signal.SIGKILL)
-    return list(frozen)
 
 
 def kill_tree(
@@ -240,7 +238,7 @@ def kill_tree(
         _terminate(alive())
         if _wait_none(alive, grace_s, clock):
             return []
-    return kill_all(alive, within_s=within_s, clock=clock)
+    return kill_all(alive, spare=exclude, within_s=within_s, clock=clock)
 
 
 def kill_descendants(
@@ -251,7 +249,7 @@ def kill_descendants(
     def alive() -> list[Process]:
         return [one for one in descendants(os.getpid(), exclude=exclude) if not one.dead]
 
-    return kill_all(alive, within_s=within_s, clock=clock)
+    return kill_all(alive, spare=exclude, within_s=within_s, clock=clock)
 
 
 def kill_owner_tree(
@@ -282,14 +280,18 @@ def kill_owner_tree(
         return [one for pid, one in found.items() if pid not in kept and not one.dead]
 
     clock = clock or SystemClock()
-    left = kill_all(alive, within_s=within_s, clock=clock)
+    left = kill_all(alive, spare=kept, within_s=within_s, clock=clock)
     # A process in the middle of its exec shows no environment for a moment: look again after that moment.
     clock.sleep(_LOOK_MAX_S)
-    return left or kill_all(alive, within_s=within_s, clock=clock)
+    return left or kill_all(alive, spare=kept, within_s=within_s, clock=clock)
 
 
 def kill_all(
-    alive: Callable[[], list[Process]], *, within_s: float = KILL_WITHIN_S, clock: Clock | None = None
+    alive: Callable[[], list[Process]],
+    *,
+    spare: Collection[int] = (),
+    within_s: float = KILL_WITHIN_S,
+    clock: Clock | None = None,
 ) -> list[int]:
     """Freeze and kill what `alive` finds until it finds nothing, for `within_s` seconds; returns the rest."""
     clock = clock or SystemClock()
@@ -298,7 +300,7 @@ def kill_all(
         left = end - clock.boottime()
         if left <= 0:
             return [one.pid for one in alive()]
-        freeze_and_kill(alive)
+        freeze_and_kill(alive, spare)
         _wait_none(alive, min(left, 0.1), clock)
     return []
 
@@ -313,6 +315,15 @@ def _trees(roots: Mapping[int, int], exclude: Collection[int]) -> list[Process]:
             found[pid] = root
             found.update((one.pid, one) for one in descendants(pid, processes, exclude))
     return [one for one in found.values() if not one.dead]
+
+
+def _groups(pids: Collection[int]) -> set[int]:
+    """The process groups of `pids` and of all below them."""
+    if not pids:
+        return set()
+    processes = snapshot()
+    found = {processes[pid].pgid for pid in pids if pid in processes}
+    return found | {one.pgid for pid in pids for one in descendants(pid, processes)}
 
 
 def _terminate(processes: Iterable[Process]) -> None:
