@@ -32,7 +32,9 @@ _ALL: Final[tuple[FailureClass, ...]] = (
     FailureClass("network", "retry", True, "attempts", "fail", "the way to the provider is broken"),
     FailureClass("timeout", "fail", True, "none", "fail", "a deadline passed"),
     FailureClass("stalled", "fail", True, "none", "fail", "alive, but no evidence of progress"),
-    FailureClass("no_progress", "quarantine", False, "pickups", "quarantine", "picked up again and again, never running"),
+    FailureClass(
+        "no_progress", "quarantine", False, "pickups", "quarantine", "picked up again and again, never running"
+    ),
     FailureClass("start_unconfirmed", "retry", False, "pickups", "quarantine", "spawned, but it never came up"),
     FailureClass("auth", "hold", False, "none", "hold", "the credential was refused"),
     FailureClass("quota", "hold", False, "none", "hold", "out of credit or of a plan's window"),

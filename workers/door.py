@@ -39,6 +39,7 @@ class Event:
 
     `name` is an event of the table, or `failed` or `lost`, for which the policy chooses one. `outcome` is what the
     attempt's record will say (default: by the event). `fields` are facts of the start: pid, start_ticks, baseline.
+    `death`: the attempt's own supervisor reports the death of its processes, which no reaper has counted yet.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Event:
     claim: Any = None
     outcome: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    death: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Door:
                 return self._refuse(task, name, event.who, why)
             decision = Decision(name, counted=False, rule=name, reason=event.reason)
             move = self._move(task, replace(event, name=name), decision, to, None)
-            written = insist(lambda move=move: self.store.settle(replace(move, request=request)), self._clock, lambda: True)
+            written = self.store.settle(replace(move, request=request))
             if written.ok:
                 return Settled(True, to, name, event.reason)
         return Settled(False, task.state, event.name, "the task kept changing; try again")
@@ -122,8 +124,8 @@ class Door:
             return Decision(event.name, counted=False, rule=event.name, reason=event.reason)
         failure = event.failure or Failure("unknown", event.reason or "no reason was given")
         facts = TaskFacts(
-            task.state, task.attempt, task.counted, task.max_attempts, task.pickups, task.deaths,
-            task.fingerprint, task.equal_failures, task.cancel,
+            task.state, task.attempt, task.counted, task.max_attempts, task.pickups,
+            task.deaths + event.death, task.fingerprint, task.equal_failures, task.cancel,
         )  # fmt: skip
         try:
             return settlement.decide(failure, facts, self._limits, self._clock.jitter())
@@ -133,7 +135,7 @@ class Door:
 
     def _move(self, task: Task, event: Event, decision: Decision, to: str, lease: Lease | None) -> Move:
         ends = task.state in lifecycle.OWNED and to not in lifecycle.OWNED
-        failure = self._failure(task, event, decision, to)
+        failure = self._failure(task, event, decision)
         fields: dict[str, str] = {}
         if failure is not None and to in lifecycle.FIELDS["failure"]:
             fields["failure"] = rq_view.compact(failure.to_dict())
@@ -145,7 +147,9 @@ class Door:
             fields["counted"] = str(task.counted + 1)
         if ends and failure is not None and decision.counted:
             fields |= {"fingerprint": failure.fingerprint, "equal_failures": str(decision.equal_failures)}
-        fields |= _facts_of(decision.event, event, task)
+        if event.death:
+            fields["deaths"] = str(task.deaths + 1)
+        fields |= _facts_of(decision.event, event)
         now = self._clock.wall()
         replay = decision.event == "replay"
         return Move(
@@ -171,7 +175,7 @@ class Door:
             request=self._clock.token(),
         )
 
-    def _failure(self, task: Task, event: Event, decision: Decision, to: str) -> Failure | None:
+    def _failure(self, task: Task, event: Event, decision: Decision) -> Failure | None:
         if decision.rule == "policy_error":
             return Failure("policy_error", decision.reason, source="host")
         if decision.event == "cancel":
@@ -205,7 +209,7 @@ def _stale(state: str, fields: Mapping[str, str], to: str) -> list[str]:
     return sorted(stale - fields.keys())
 
 
-def _facts_of(name: str, event: Event, task: Task) -> dict[str, str]:
+def _facts_of(name: str, event: Event) -> dict[str, str]:
     """The fields that only this event writes."""
     match name:
         case "start":

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from proofq.policies import isolation
-from proofq.workers.clock import Clock
-from proofq.workers.record import Lease
+from proofq.workers.record import Lease, Task
 from proofq.workers.store import Store
 
 log = logging.getLogger(__name__)
 
 Stop = Literal["timeout", "cancel", "drain", "isolated", "lost", "guard"]
+#: Beats for which a lease must be in no slot's hands before somebody else of this owner settles it.
+ORPHAN_BEATS: Final = 15
 #: Reasons after which the holder must not expect its lease to be its own any more.
 LEASE_IN_DOUBT: Final[frozenset[str]] = frozenset({"isolated", "lost"})
 
@@ -31,11 +32,23 @@ class Held:
     """
 
     def __init__(self, lease: Lease) -> None:
-        self.task_id = lease.task.id
-        self.fence = lease.fence
+        #: The lease with the task's newest fields; only the slot that holds it replaces it.
+        self.lease = lease
         self._lock = threading.Lock()
         self._reason: Stop | None = None
         self._kill: Callable[[str], None] | None = None
+
+    @property
+    def task(self) -> Task:
+        return self.lease.task
+
+    @property
+    def task_id(self) -> str:
+        return self.lease.task.id
+
+    @property
+    def fence(self) -> str:
+        return self.lease.fence
 
     @property
     def stopped(self) -> Stop | None:
@@ -66,18 +79,28 @@ class Owner:
     """What one supervisor holds. `isolation_s`: its leases may be taken after so much silence.
 
     `on_retired` is called once when the fleet has buried or forgotten this owner: it may take no lease any more.
+    `on_orphan` is given (task id, fence) of a lease of ours that no slot knows of.
     """
 
-    def __init__(self, store: Store, owner_id: str, isolation_s: float, on_retired: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        owner_id: str,
+        isolation_s: float,
+        on_retired: Callable[[], None],
+        on_orphan: Callable[[str, str], None],
+    ) -> None:
         self.id = owner_id
         self.isolation_s = isolation_s
         self._store = store
         self._clock = store.clock
         self._on_retired = on_retired
+        self._on_orphan = on_orphan
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
         self._granted: dict[str, int] = {}
         self._beats = 0
+        self._unknown: dict[tuple[str, str], int] = {}
         self._acknowledged_s = self._clock.boottime()
         self.retired = False
 
@@ -117,6 +140,7 @@ class Owner:
             return
         # Counted from when it was sent: the server cannot have heard it earlier.
         self._acknowledged_s = sent_s
+        self._look_for_orphans(answer.held)
         for held in self.holding():
             fence, cancel = answer.held.get(held.task_id, ("", False))
             # A lease granted while this beat was under way is not in its answer yet.
@@ -124,6 +148,18 @@ class Owner:
                 held.stop("lost")
             elif cancel:
                 held.stop("cancel")
+
+    def _look_for_orphans(self, granted: dict[str, tuple[str, bool]]) -> None:
+        """Leases that are ours in Redis and in no slot's hands: a slot gave up between two writes. They are handed
+        over once they have stood for `ORPHAN_BEATS` beats, far longer than any call that is still under way."""
+        with self._lock:
+            unknown = {task_id: fence for task_id, (fence, _) in granted.items() if task_id not in self._held}
+        self._unknown = {
+            (task_id, fence): self._unknown.get((task_id, fence), 0) + 1 for task_id, fence in unknown.items()
+        }
+        for (task_id, fence), beats in self._unknown.items():
+            if beats == ORPHAN_BEATS:
+                self._on_orphan(task_id, fence)
 
     def silent_s(self) -> float:
         return self._clock.boottime() - self._acknowledged_s

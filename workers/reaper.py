@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proofq.policies import isolation, lifecycle
-from proofq.policies.failure import Failure
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.owner import Owner
@@ -150,12 +149,6 @@ class Reaper:
             except DamagedKey:
                 continue
         return restored
-
-
-def lost(reason: str) -> Event:
-    """The event of an attempt whose owner is gone and whose fate is unknown."""
-    failure = Failure("lost_worker", reason, source="host")
-    return Event("lost", who="", failure=failure, outcome="lost")
 
 
 def proofs_decide(state: str, look_first: bool) -> bool:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any, Final, Protocol
 
 import redis
+
 from proofq.policies.lifecycle import RQ_STATUS
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable

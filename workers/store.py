@@ -117,7 +117,8 @@ class Store:
     """The verbs. `runner` runs the scripts; `client` serves the reads."""
 
     def __init__(self, client: redis.Redis, runner: Runner, clock: Clock) -> None:
-        self.client = client
+        # rq-style bytes client: redis-py's own annotations cannot say that replies are bytes.
+        self.client: Any = client
         self.clock = clock
         self._run = runner
 
@@ -231,7 +232,9 @@ class Store:
 
     def watch(self, host_id: str, limit: int = 50) -> Watch:
         answer = self._call("watch", host_id, limit)
-        overdue = {name.decode(): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)}
+        overdue = {
+            name.decode(): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)
+        }
         names = [[value.decode() for value in part] for part in answer[3:]]
         return Watch(int(answer[1]), overdue, *names)
 

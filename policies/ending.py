@@ -1,0 +1,95 @@
+"""What the end of an attempt's first process means: a claim to be proven, or a failure.
+
+Pure. A process that exited 0 by itself has made a claim, never more; whatever we killed is named by who killed it
+before anybody guesses from a signal's number.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proofq.policies.failure import Failure
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a first process ended.
+
+    `exit_code` or `signal` is set (neither: nobody saw its end). `killed_by` is the reason of ours, '' if we sent no
+    signal. `report` is what a function child said last: {"result": …} or {"failure": {…}}; None for commands.
+    `output_tail` is the end of what it printed (stdout, then stderr).
+    """
+
+    exit_code: int | None
+    signal: int | None
+    killed_by: str = ""
+    report: Mapping[str, Any] | None = None
+    output_tail: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the attempt says of itself. Never believed."""
+
+    value: Any
+
+
+#: Exit codes of shells and wrappers for a death by signal.
+_SHELL_SIGNAL: Final = 128
+
+
+def of_function(ending: Ending) -> Claim | Failure:
+    """A function claims by returning; a child that ended without a word has crashed."""
+    report = ending.report or {}
+    if "failure" in report:
+        return _reported(report["failure"])
+    if "result" in report and ending.exit_code == 0:
+        return Claim(report["result"])
+    return _crash(ending)
+
+
+def of_command(ending: Ending) -> Claim | Failure:
+    """A command claims by exiting 0."""
+    if ending.exit_code == 0:
+        return Claim({"exit_code": 0, "output_tail": ending.output_tail})
+    return _crash(ending)
+
+
+def _reported(data: Any) -> Failure:
+    try:
+        return Failure.from_dict(data)
+    except (ValueError, TypeError, AttributeError):
+        return Failure("unknown", "the agent's process reported a failure that cannot be read", fingerprint="report")
+
+
+def _crash(ending: Ending) -> Failure:
+    number = ending.signal
+    if number is None and ending.exit_code is not None and _SHELL_SIGNAL < ending.exit_code < _SHELL_SIGNAL + 65:
+        number = ending.exit_code - _SHELL_SIGNAL
+    last = _last_line(ending.output_tail)
+    if number == signal.SIGKILL:
+        why = "killed with SIGKILL by somebody else, most often the kernel for want of memory"
+        return Failure("resource", why, source="host", phase="run", fingerprint="signal:9")
+    if number is not None:
+        return Failure("crash", f"died of {_name(number)}{last}", phase="run", fingerprint=f"signal:{number}")
+    if ending.exit_code is None:
+        return Failure("crash", f"its end was not seen{last}", source="host", phase="run", fingerprint="unseen")
+    if ending.exit_code == 0:
+        return Failure("crash", f"exited without returning{last}", phase="run", fingerprint="exit:0")
+    code = ending.exit_code
+    return Failure("crash", f"exited with {code}{last}", phase="run", fingerprint=f"exit:{code}")
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_line(tail: str) -> str:
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    return f": {lines[-1][:200]}" if lines else ""

@@ -1,0 +1,244 @@
+"""The life of one attempt: admit → perform → verify → settle. Everything that acts on the world is given to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from proofq.policies import ending, lifecycle, settlement
+from proofq.policies.agent import AgentSpec
+from proofq.policies.ending import Ending
+from proofq.policies.failure import Failure
+from proofq.policies.settlement import Limits, TaskFacts
+from proofq.policies.verdict import Verdict
+from proofq.workers.clock import Clock
+from proofq.workers.door import Door, Event
+from proofq.workers.errors import RedisUnavailable
+from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner
+from proofq.workers.record import Lease, Task
+from proofq.workers.scripts import DamagedKey
+
+log = logging.getLogger(__name__)
+
+#: Seconds within which a spawned agent must confirm its start.
+START_TIMEOUT_S = 10.0
+#: Seconds between two tries of a proof that could not tell.
+VERIFY_AGAIN_S = 2.0
+
+
+class AttemptFailed(Exception):
+    """Raised by a step to end the attempt with a failure; nothing runs any more."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+class Running(Protocol):
+    """A started first process of an attempt."""
+
+    pid: int
+    start_ticks: int
+
+    def kill(self, reason: str) -> None:
+        """Begins to end the whole tree (TERM, grace, KILL); returns at once, the first reason is kept."""
+
+    def wait_ended(self, timeout_s: float | None) -> bool:
+        """Waits until it ended and what it left running is dead; False at the timeout."""
+
+    def ending(self) -> Ending: ...
+
+
+class Performer(Protocol):
+    """Prepares and starts agents on this host."""
+
+    def prepare(self, task: Task, spec: AgentSpec) -> Any:
+        """Makes the attempt's places and expands the declaration; `AttemptFailed` for inputs that do not fit it.
+
+        No process of an earlier attempt of the task lives on this host when it returns.
+        """
+
+    def start(self, prepared: Any, timeout_s: float) -> Running:
+        """Spawns and waits for the start to be confirmed; `AttemptFailed` (start_unconfirmed) with nothing left."""
+
+
+class Prover(Protocol):
+    """Reads the world: before the first attempt, and after a claim."""
+
+    def baseline(self, task: Task, spec: AgentSpec, prepared: Any) -> dict[str, Any] | None:
+        """What the proofs' targets look like before anything ran; `AttemptFailed` (bad_input) if already true."""
+
+    def verify(self, task: Task, spec: AgentSpec) -> Verdict:
+        """What the proofs say of the task's claim, now."""
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Runs attempts of declared agents for one owner. `name` is the worker's, as breadcrumbs show it."""
+
+    door: Door
+    owner: Owner
+    performer: Performer
+    prover: Prover
+    agents: Mapping[str, AgentSpec]
+    limits: Limits
+    name: str
+    clock: Clock
+    #: True once the drain's time is over: a verification under way is left to whoever reaps the claim.
+    leaving: Callable[[], bool]
+
+    def run(self, lease: Lease) -> None:
+        """One attempt, from its grant to its settlement. Raises nothing but `RedisUnavailable` when given up."""
+        self._holding(lease, self._live)
+
+    def adopt(self, lease: Lease) -> None:
+        """Settles an attempt whose owner is gone: its proofs decide where they can, else it is lost."""
+        self._holding(lease, self._unknown_end)
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    def _holding(self, lease: Lease, step: Callable[[Held], None]) -> None:
+        """One bad row, one bad declaration or one bug of ours ends one attempt, never the worker."""
+        held = self.owner.hold(lease)
+        try:
+            step(held)
+        except AttemptFailed as problem:
+            self._settle(held, Event("failed", self.name, failure=problem.failure))
+        except (RedisUnavailable, DamagedKey):
+            raise
+        except Exception as problem:
+            log.exception("attempt_error", extra={"task": lease.task.id})
+            failure = Failure("policy_error", f"{type(problem).__name__}: {problem}", source="host")
+            self._settle(held, Event("failed", self.name, failure=failure))
+        finally:
+            self.owner.release(held)
+
+    def _live(self, held: Held) -> None:
+        spec = self.agents[held.task.agent]
+        self._admit(held.task)
+        prepared = self.performer.prepare(held.task, spec)
+        baseline = held.task.baseline or self.prover.baseline(held.task, spec, prepared)
+        if self.owner.watch_isolation() or held.stopped:
+            self._stopped(held, spec)
+            return
+        running = self.performer.start(prepared, START_TIMEOUT_S)
+        held.attach(running.kill)
+        facts = {"pid": running.pid, "start_ticks": running.start_ticks, "baseline": baseline}
+        started = self._settle(held, Event("start", self.name, fields=facts))
+        if not started:
+            held.stop("lost")
+        if not running.wait_ended(spec.timeout_s):
+            held.stop("timeout")
+            running.wait_ended(None)
+        held.detach()
+        if started:
+            self._ended(held, spec, running.ending())
+
+    def _admit(self, task: Task) -> None:
+        """What must hold before an attempt starts."""
+        exhausted = settlement.too_many_pickups(_facts(task), self.limits)
+        if exhausted is not None:
+            raise AttemptFailed(exhausted)
+
+    def _ended(self, held: Held, spec: AgentSpec, end: Ending) -> None:
+        """Claim, failure, or a stop of ours: which one it was decides what is written."""
+        outcome = ending.of_function(end) if spec.kind == "function" else ending.of_command(end)
+        if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):
+            return
+        if end.killed_by:
+            self._stopped(held, spec)
+        elif isinstance(outcome, Failure):
+            self._settle(held, Event("failed", self.name, failure=outcome))
+        elif self._settle(held, Event("claim", self.name, claim=outcome.value)):
+            self._prove(held, spec)
+
+    def _prove(self, held: Held, spec: AgentSpec) -> None:
+        if spec.unproven:
+            self._settle(held, Event("finish_unproven", self.name))
+            return
+        until_s = self.clock.boottime() + spec.verify_wait_s
+        while True:
+            verdict = self.prover.verify(held.task, spec)
+            if held.stopped == "cancel":
+                self._stopped(held, spec)
+                return
+            if verdict.outcome != "cannot_tell" or self.clock.boottime() >= until_s:
+                break
+            if self.leaving() or held.stopped in LEASE_IN_DOUBT:
+                return
+            self.clock.sleep(VERIFY_AGAIN_S)
+        self._settle(held, self._judged(verdict))
+
+    def _judged(self, verdict: Verdict) -> Event:
+        shown = verdict.to_dict()
+        if verdict.outcome == "verified":
+            return Event("verify", self.name, verdict=shown)
+        if verdict.outcome == "cannot_tell":
+            failure = Failure("infrastructure", verdict.reason, source="host", phase="proof")
+            return Event("hold", self.name, verdict.reason, failure, shown, outcome="cannot_tell")
+        failure = Failure(verdict.class_ or "unverified", verdict.reason, phase="proof")
+        return Event("failed", self.name, failure=failure, verdict=shown, outcome="unverified")
+
+    def _found(self, held: Held, spec: AgentSpec) -> bool:
+        """`look_first`: the proofs are read although the attempt did not end well; True if the work is done."""
+        if not spec.look_first or held.stopped in LEASE_IN_DOUBT:
+            return False
+        if not spec.proofs or not all(proof.implies_completeness for proof in spec.proofs):
+            return False
+        verdict = self.prover.verify(held.task, spec)
+        if verdict.outcome != "verified":
+            return False
+        reason = "the proofs hold although the attempt did not end well"
+        return self._settle(held, Event("found", self.name, reason, verdict=verdict.to_dict()))
+
+    def _stopped(self, held: Held, spec: AgentSpec) -> None:
+        """We ended it: the reason that killed says what is written."""
+        self._settle(held, _EVENTS[held.stopped or "drain"](self.name, spec))
+
+    def _unknown_end(self, held: Held) -> None:
+        task, spec = held.task, self.agents[held.task.agent]
+        if task.state == lifecycle.CLAIMED_DONE:
+            if settlement.too_many_deaths(_facts(task), self.limits):
+                self._settle(held, _lost(self.name, "its owner died while its proofs were read"))
+            else:
+                self._prove(held, spec)
+        elif task.state != lifecycle.RUNNING or not self._found(held, spec):
+            self._settle(held, _lost(self.name, "its owner is gone and nobody saw it end"))
+
+    def _settle(self, held: Held, event: Event) -> bool:
+        """Writes the event while Redis allows; once this worker must leave, the lease is left to a reaper instead."""
+        settled = self.door.settle(held.lease, event, give_up=self.leaving)
+        if settled.lease is not None:
+            held.lease = settled.lease
+        return settled.ok
+
+
+def _facts(task: Task) -> TaskFacts:
+    return TaskFacts(task.state, task.attempt, task.counted, task.max_attempts, task.pickups, task.deaths)
+
+
+def _lost(name: str, reason: str, death: bool = False) -> Event:
+    failure = Failure("lost_worker", reason, source="host")
+    return Event("lost", name, failure=failure, outcome="lost", death=death)
+
+
+def _timed_out(name: str, spec: AgentSpec) -> Event:
+    failure = Failure("timeout", f"ran longer than its timeout_s of {spec.timeout_s:g}", phase="run")
+    return Event("failed", name, failure=failure)
+
+
+def _given_back(reason: str) -> Callable[[str, AgentSpec], Event]:
+    return lambda name, _: Event("give_back", name, reason)
+
+
+#: What each reason of a stop writes.
+_EVENTS: Mapping[str, Callable[[str, AgentSpec], Event]] = {
+    "timeout": _timed_out,
+    "cancel": lambda name, _: Event("cancel", name, "its cancel was asked"),
+    "drain": _given_back("the worker is draining"),
+    "isolated": _given_back("the worker was out of contact for too long and stopped its agents"),
+    "lost": _given_back("the lease was taken by somebody else"),
+    "guard": lambda name, _: _lost(name, "a process of its worker died", death=True),
+}
