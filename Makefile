@@ -18,3 +18,51 @@ setup: ## make .venv from the lock, hashes checked; does nothing when it is up t
 		echo "setup: no Python 3.11 or 3.12 with venv found; install one (Debian: python3 python3-venv)" \
 			"or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi
 	@"$(PYTHON)" .ci/setup.py
+
+.PHONY: lock
+lock: ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' --group dev pyproject.toml --output-file requirements.lock
+	@if grep -nE '://|^-|file:| @ ' requirements.lock; then echo "lock: a place of this machine got into it" >&2; exit 1; fi
+
+.PHONY: demo
+demo: setup ## the main job on an embedded Redis, shown live; within 90 s
+	@$(BIN)/proofq demo
+
+# Tests start servers and workers of their own: more of them at once than cores makes deadlines lie.
+JOBS ?= $(shell n=$$(nproc); echo $$(( n > 4 ? 4 : n )))
+
+.PHONY: test
+test: setup ## the whole suite, on real Redis servers of its own
+	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: chaos-kill
+chaos-kill: setup ## 300 x kill -9 of every kind of process
+	@$(BIN)/python -m tests.acceptance.chaos_kill $(ARGS)
+
+.PHONY: sim
+sim: setup ## the simulator: 20,000 seeds of faults between any two store calls
+	@$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)
+
+.PHONY: audit-deps
+audit-deps: setup ## known vulnerabilities of the locked packages; fails when the advisories cannot be reached
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
+
+.PHONY: docs
+docs: setup ## draw the generated pages of docs/ anew
+	@$(BIN)/python -m proofq.workers.cli.docs docs
+
+.PHONY: bench
+bench: ## not built yet: side by side against the peers
+	@echo "make bench is not built yet." >&2; exit 2
+
+.PHONY: surface
+surface: ## not built yet: a mechanism switched off must turn its test red
+	@echo "make surface is not built yet." >&2; exit 2

@@ -206,7 +206,7 @@ class _Home:
             raise RedisUnavailable(f"{binary} did not start: {said}")
 
     def await_ready(self, deadline: float) -> str:
-        """Wait until the server answers; return its socket. Raises RedisUnavailable if it dies or is silent."""
+        """Wait until the server answers; return its socket. Raises RedisUnavailable when it never does."""
         record = self.record()
         if record is None:
             raise RedisUnavailable(
