@@ -57,9 +57,7 @@ def read_json(document: str | bytes) -> JSON:
     except UnicodeEncodeError as error:
         raise JsonProblem("a string holds half a surrogate pair, which is no Unicode text") from error
     except json.JSONDecodeError as error:
-        raise JsonProblem(
-            f"not one JSON document: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
+        raise JsonProblem(f"not one JSON document: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except JsonProblem:
         raise
     except RecursionError as error:
@@ -109,7 +107,7 @@ def findings(schema: Mapping[str, JSON], value: JSON) -> list[Finding]:
     """Give the ways in which `value` breaks `schema`, at most `MAX_FINDINGS`. Never raises."""
     try:
         errors = list(islice(_validator(schema).iter_errors(value), MAX_FINDINGS))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no schema
         kind = type(error).__name__.lstrip("_")
         return [Finding((), "", f"could not be checked against its schema: {kind}: {_short(str(error))}")]
     return [Finding(tuple(each.absolute_path), str(each.validator), _short(each.message)) for each in errors]
@@ -134,9 +132,7 @@ def _validator(schema: Mapping[str, JSON]) -> Any:
     dialect = schema.get("$schema")
     base = Draft202012Validator if dialect is None else _draft(dialect)
     if base is None:
-        raise SchemaProblem(
-            f"$schema {dialect!r} is no draft we know; use Draft 2020-12 or leave $schema out"
-        )
+        raise SchemaProblem(f"$schema {dialect!r} is no draft we know; use Draft 2020-12 or leave $schema out")
     checker = base.TYPE_CHECKER.redefine("integer", _is_integer)
     strict: Any = extend(base, type_checker=checker)  # type: ignore[no-untyped-call]
     # An empty registry of our own: the default one would fetch what a reference names.
@@ -158,13 +154,9 @@ def _check_references(schema: Mapping[str, JSON]) -> None:
     for path, key, target in _strings(schema, ()):
         where = "/".join((*path, key))
         if key == "$id" and path:
-            raise SchemaProblem(
-                f"{where}: a schema inside a schema may not have an $id of its own; use $defs"
-            )
+            raise SchemaProblem(f"{where}: a schema inside a schema may not have an $id of its own; use $defs")
         if key in _REFERENCES and not target.startswith("#"):
-            raise SchemaProblem(
-                f"{where}: {target!r} is outside this schema and is never fetched; copy it into $defs"
-            )
+            raise SchemaProblem(f"{where}: {target!r} is outside this schema and is never fetched; copy it into $defs")
     local = {key: each for key, each in schema.items() if key not in ("$id", "$schema")}
     dialect = schema.get("$schema")
     specification = specification_with(dialect) if isinstance(dialect, str) else DRAFT202012
@@ -174,9 +166,7 @@ def _check_references(schema: Mapping[str, JSON]) -> None:
             try:
                 resolver.lookup(target)
             except (Unresolvable, ValueError) as error:
-                raise SchemaProblem(
-                    f"{'/'.join((*path, key))}: {target!r} names nothing in this schema"
-                ) from error
+                raise SchemaProblem(f"{'/'.join((*path, key))}: {target!r} names nothing in this schema") from error
 
 
 def _strings(node: JSON, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, str]]:

@@ -1,0 +1,116 @@
+"""The kinds of proof, the options each takes, and whether a declared proof may stand."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+from proofq.policies import schema as json_schema
+from proofq.policies.agent import DeclarationProblem, Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proofq.policies.agent import JSON
+
+#: What each kind of the contract takes; only those in `BUILT` may be declared yet.
+OPTIONS: dict[str, frozenset[str]] = {
+    "file": frozenset({"path", "min_bytes", "contains", "sha256", "json_schema", "same_ok"}),
+    "json": frozenset({"schema"}),
+    "record": frozenset({"db", "query", "params", "equals"}),
+    "artifact": frozenset({"key"}),
+    "http": frozenset({"url", "status", "contains"}),
+    "command": frozenset({"argv"}),
+    "python": frozenset({"function"}),
+}
+BUILT = frozenset({"file", "json", "python"})
+#: Options without which a proof of the kind says nothing.
+REQUIRED = {"file": ("path",), "json": (), "python": ("function",)}
+
+#: "module:function" or "relative/file.py:function".
+FUNCTION = re.compile(r"(?P<module>[^\s:{}]+):(?P<function>[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*)")
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def check(declared: JSON) -> Proof:
+    """Give one declared proof, a table with `kind` or a Proof; whether its placeholders are known is not seen."""
+    if isinstance(declared, Proof):
+        declared = {"kind": declared.kind, **declared.options, "must_change": declared.must_change}
+    if not isinstance(declared, dict):
+        raise DeclarationProblem('a proof is a table, such as { kind = "file", path = "{out}" }')
+    kind = _kind(declared.get("kind"))
+    must_change = declared.get("must_change", False)
+    _flag("must_change", must_change)
+    options = {key: each for key, each in declared.items() if key not in ("kind", "must_change")}
+    for key in options:
+        if key not in OPTIONS[kind]:
+            known = sorted({*OPTIONS[kind], "must_change"})
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"
+            raise DeclarationProblem(f"unknown key {str(key)[:80]!r} of a {kind} proof; {hint}", key=(str(key),))
+    for key in REQUIRED[kind]:
+        if key not in options:
+            raise DeclarationProblem(f"a {kind} proof needs {key}")
+    for key, value in options.items():
+        _CHECKS[key](key, value)
+    return Proof(kind, options, must_change)
+
+
+def _kind(kind: JSON) -> str:
+    if not isinstance(kind, str) or kind not in OPTIONS:
+        raise DeclarationProblem(f"unknown kind of proof {kind!r}; known are {', '.join(sorted(BUILT))}", key=("kind",))
+    if kind not in BUILT:
+        raise DeclarationProblem(f"a {kind} proof is not built yet; use {', '.join(sorted(BUILT))}", key=("kind",))
+    return kind
+
+
+def _string(key: str, value: JSON) -> None:
+    if not isinstance(value, str) or not value:
+        raise DeclarationProblem(f"{key} is {repr(value)[:80]}; it is text and not empty", key=(key,))
+    if "\0" in value:
+        raise DeclarationProblem(f"{key} holds a NUL character; remove it", key=(key,))
+
+
+def _bytes(key: str, value: JSON) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise DeclarationProblem(f"{key} is {repr(value)[:80]}; it is a whole number of bytes from 0", key=(key,))
+
+
+def _flag(key: str, value: JSON) -> None:
+    if not isinstance(value, bool):
+        raise DeclarationProblem(f"{key} is {repr(value)[:80]}; it is true or false", key=(key,))
+
+
+def _digest(key: str, value: JSON) -> None:
+    _string(key, value)
+    if "{" not in value and not _DIGEST.fullmatch(value):
+        raise DeclarationProblem(f"{key} is {value[:80]!r}; it is 64 hex digits", key=(key,))
+
+
+def _schema(key: str, value: JSON) -> None:
+    if not isinstance(value, dict):
+        _string(key, value)
+        return
+    try:
+        json_schema.check(value)
+    except json_schema.SchemaProblem as error:
+        raise DeclarationProblem(f"{key}: {error}", key=(key,)) from error
+
+
+def _function(key: str, value: JSON) -> None:
+    _string(key, value)
+    if not FUNCTION.fullmatch(value):
+        raise DeclarationProblem(f'{key} is {value[:80]!r}; write "module:function"', key=(key,))
+
+
+_CHECKS: dict[str, Callable[[str, JSON], None]] = {
+    "path": _string,
+    "contains": _string,
+    "min_bytes": _bytes,
+    "sha256": _digest,
+    "json_schema": _schema,
+    "schema": _schema,
+    "same_ok": _flag,
+    "function": _function,
+}
