@@ -46,5 +46,5 @@ def seen(contact: Contact | None, now_s: float) -> Contact:
 
 
 def may_reap_the_silent(contact: Contact) -> bool:
-    """Whether everybody has had the time to be heard: one beat, the longest backoff, and a call that had to time out."""
+    """Whether everybody has had time to be heard: one beat, the longest backoff, and a call that had to time out."""
     return contact.last_s - contact.steady_since_s >= TICK_S + MAX_BACKOFF_S + CALL_TIMEOUT_S

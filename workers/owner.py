@@ -1,4 +1,4 @@
-"""An owner: the incarnation of one supervisor that holds leases, renews them all with one beat, and steps back by itself.
+"""An owner: the incarnation of one supervisor. It holds leases, renews all with one beat, and steps back by itself.
 
 The beat is per owner, not per lease: all leases of a supervisor live and die with it. What must stop, and why, reaches
 the slot through `Held`.

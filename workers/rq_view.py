@@ -48,22 +48,27 @@ def job_fields(
     return fields
 
 
+def stamp(now: datetime) -> str:
+    """`now` (UTC) as rq writes times."""
+    return utcformat(now)
+
+
 def moved_fields(state: str, now: datetime) -> dict[str, str]:
     """What changes in the job's hash when its task enters `state`."""
-    stamp = utcformat(now)
     fields = {"status": RQ_STATUS[state]}
     if state in OWNED:
-        return fields | {"last_heartbeat": stamp}
+        return fields | {"last_heartbeat": stamp(now)}
     if state in TERMINAL:
-        return fields | {"ended_at": stamp}
+        return fields | {"ended_at": stamp(now)}
     # Waiting again: nothing of the attempt that ended may be read as present.
-    return fields | {"started_at": "", "ended_at": "", "worker_name": "", "last_heartbeat": "", "enqueued_at": stamp}
+    return fields | {"started_at": "", "ended_at": "", "worker_name": "", "last_heartbeat": "", "enqueued_at": stamp(now)}
 
 
 def result_row(state: str, value: Any, reason: str) -> dict[str, str]:
     """A row of RQ's result stream for a task that ended: SUCCESSFUL with its value, or FAILED with the reason."""
     if state in SUCCESS:
-        serialised = base64.b64encode(JSONSerializer.dumps(value)).decode()
+        # What rq's JSONSerializer writes.
+        serialised = base64.b64encode(json.dumps(value, default=str).encode()).decode()
         return {"type": str(Result.Type.SUCCESSFUL.value), "return_value": serialised}
     packed = base64.b64encode(zlib.compress(reason.encode("utf-8", "replace"))).decode()
     return {"type": str(Result.Type.FAILED.value), "exc_string": packed}

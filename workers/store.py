@@ -153,8 +153,8 @@ class Store:
         return answer[0].decode(), answer[1].decode()
 
     def lease(self, owner: str, slot: str, request: str, queues: Sequence[str], who: str, host: str) -> Lease | None:
-        """The next task of the first of `queues` that has one; None when all are empty. `StaleOwner` when it may not."""
-        stamp = rq_view.utcformat(self.clock.wall())
+        """The next task of the first of `queues` that has one; None when all are empty. `StaleOwner` if it may not."""
+        stamp = rq_view.stamp(self.clock.wall())
         answer = self._call(
             "lease", owner, slot, request, self.clock.token(), stamp, who, host,
             lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], *queues,
@@ -168,7 +168,7 @@ class Store:
         return None
 
     def settle(self, move: Move) -> Written:
-        """Writes one transition, if the task still stands where the move starts (and under its fence, if it has one)."""
+        """Writes one transition, if the task still stands where the move starts (under its fence, if it has one)."""
         plan: dict[str, Any] = {
             "id": move.id,
             "rid": move.request or self.clock.token(),
