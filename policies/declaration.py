@@ -107,8 +107,13 @@ class _Reader:
                 'it has no proofs, so its success could not be read back; add proofs = [{ kind = "file", '
                 'path = "{out}" }], say, or declare it unproven = true'
             )
-        if look_first and not proofs:
-            raise DeclarationProblem("look_first looks at proofs, and it has none", key=("look_first",))
+        if look_first and not all(proof.implies_completeness for proof in proofs or [Proof("none")]):
+            raise DeclarationProblem(
+                "look_first lets proofs decide after an attempt that did not end well, so each must imply that the "
+                "work is complete: sha256, json_schema, json or python, since a size or a substring also holds for "
+                "half-done work",
+                key=("look_first",),
+            )
         default = AgentSpec(name=name, kind=kind)
         return AgentSpec(
             name=name,

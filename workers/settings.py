@@ -1,0 +1,110 @@
+"""The settings of a worker: defaults < proofq.toml [worker] < PROOFQ_* variables < options of the command."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from proofq.workers import statedir
+from proofq.workers.errors import BadInput, DeclarationError, Error
+
+#: More slots than this is a mistake: each is a thread and at least one process.
+MAX_SLOTS = 4096
+MAX_COUNT = 1_000_000
+#: Ten years, as for the times of an agent.
+MAX_SECONDS = 315_360_000.0
+#: An owner steps back 10 s before it loses its leases, and needs two seconds in which it may work.
+MIN_ISOLATION_S = 12.0
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `proofq worker` goes by. Names ending in `_s` are seconds."""
+
+    #: Where everything of the project lives that is not in Redis (absolute). Set by PROOFQ_STATE_DIR alone.
+    state_dir: Path
+    #: Attempts at a time in the work lane, 1 or more.
+    slots: int = 8
+    #: The same for the meta lane; 0 starts none.
+    meta_slots: int = 1
+    #: A silent owner loses its leases after this; it stops its own agents 10 s before. At least 12.
+    isolation_s: float = 90.0
+    #: What running attempts get to end by themselves after TERM.
+    drain_s: float = 30.0
+    #: How often a task may be leased without ever running.
+    max_pickups: int = 5
+    #: How many owners a task may lose.
+    max_deaths: int = 3
+    #: How many crashes of one fingerprint a task may have.
+    max_equal_crashes: int = 2
+
+
+def resolve(
+    root: Path,
+    table: Mapping[str, Any],
+    environ: Mapping[str, str],
+    options: Mapping[str, object] | None = None,
+    source_of: Callable[[str], str] = lambda key: f"proofq.toml: [worker] {key}",
+) -> Settings:
+    """Give the settings of the project at `root`.
+
+    `table` is [worker] of proofq.toml and `source_of(key)` says where a key of it stands ("proofq.toml:5"); `options`
+    are those of the command, by the same names, None meaning not given. A variable that is set but empty is not set.
+    Raises DeclarationError for a bad key or value of the table, BadInput for one of a variable or an option.
+    """
+    known = [each.name for each in fields(Settings) if each.name != "state_dir"]
+    for key in table:
+        if key not in known:
+            raise DeclarationError(f"{source_of(key)}: unknown key {key!r} of [worker]; known are {', '.join(known)}")
+    found: dict[str, float | int] = {}
+    for name in known:
+        variable = f"PROOFQ_{name.upper()}"
+        option = (options or {}).get(name)
+        if option is not None:
+            found[name] = _checked(name, option, f"--{name.replace('_', '-')}", BadInput)
+        elif environ.get(variable):
+            found[name] = _checked(name, _number(environ[variable]), variable, BadInput)
+        elif name in table:
+            found[name] = _checked(name, table[name], source_of(name), DeclarationError)
+    return Settings(state_dir=statedir.locate(root, environ), **cast("dict[str, Any]", found))
+
+
+def _checked(name: str, value: object, source: str, error: type[Error]) -> float | int:
+    """Give a value back as the setting's type, or raise `error` with where it was said and what it may be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise error(f"{source}: {name} is {value!r:.80}; it is {_wanted(name)}")
+    low, high = _bounds(name)
+    whole = not name.endswith("_s")
+    if not math.isfinite(value) or not low <= value <= high or (whole and not isinstance(value, int)):
+        raise error(f"{source}: {name} is {value!r:.80}; it is {_wanted(name)}")
+    return value if whole else float(value)
+
+
+def _wanted(name: str) -> str:
+    low, high = _bounds(name)
+    kind = "a number of seconds" if name.endswith("_s") else "a whole number"
+    return f"{kind} from {low:g} to {high:.0f}"
+
+
+def _bounds(name: str) -> tuple[float, float]:
+    if name.endswith("_s"):
+        return (MIN_ISOLATION_S if name == "isolation_s" else 0.0), MAX_SECONDS
+    if name in ("slots", "meta_slots"):
+        return (1 if name == "slots" else 0), MAX_SLOTS
+    return 1, MAX_COUNT
+
+
+def _number(text: str) -> object:
+    """Give the number a variable means; text that is none stays text and is refused with the rest."""
+    if _WHOLE.fullmatch(text.strip()):
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
