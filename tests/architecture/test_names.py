@@ -1,0 +1,50 @@
+"""The code is proofq.workers and proofq.policies, through two links, and under no other name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from mypy.main import process_options
+
+from tests.architecture.sources import ROOT
+
+
+def _python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_the_links_are_links() -> None:
+    """proofq/workers and proofq/policies are relative links, so that they survive a clone at any place."""
+    assert os.readlink(ROOT / "proofq" / "workers") == "../workers"
+    assert os.readlink(ROOT / "proofq" / "policies") == "../policies"
+
+
+def test_pytest_loads_no_second_copy() -> None:
+    """Collecting the whole suite loads neither a top-level `workers` nor `policies`."""
+    code = (
+        "import sys, pytest\n"
+        "pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', 'tests'])\n"
+        "print(sorted({'workers', 'policies'} & sys.modules.keys()), 'proofq.workers' in sys.modules)"
+    )
+    assert _python(code) == "[] True"
+
+
+def test_mypy_reads_no_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mypy checks are proofq (the linked folders in it) and tests, each file once."""
+    monkeypatch.chdir(ROOT)
+    sources, _ = process_options([])
+    names = {source.module for source in sources}
+    assert {name.split(".")[0] for name in names} == {"proofq", "tests"}
+    assert {"proofq.workers.errors", "proofq.policies"} <= names
+    files = [os.path.realpath(source.path) for source in sources if source.path]
+    assert len(files) == len(set(files))
+
+
+def test_importing_proofq_is_cheap() -> None:
+    """`import proofq` loads neither redis nor rq nor click; they come with first use."""
+    heavy = "{'redis', 'rq', 'click', 'rich', 'tenacity', 'jsonschema', 'asyncio'}"
+    assert _python(f"import sys, proofq; print(sorted({heavy} & sys.modules.keys()))") == "[]"
