@@ -1,7 +1,7 @@
-"""Makes .venv from requirements.lock (exact versions, hashes checked) and installs the project into it, editable.
+"""Makes .venv from requirements.lock (exact versions, hashes checked) and installs the project, editable.
 
-Standard library only: it runs before anything is installed. Does nothing when .venv already fits; safe when two run
-at once; a .venv that is broken, half made, moved here from elsewhere or made from another lock is made anew.
+Standard library only: it runs before anything is installed. Does nothing when .venv already fits; safe when
+two run at once; a .venv that is broken, half made, moved here or made from another lock is made anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import venv
 from pathlib import Path
 
@@ -23,13 +22,15 @@ LOCK = ROOT / "requirements.lock"
 
 
 def packages_fingerprint() -> str:
-    """What the installed packages depend on: the lock, this place (a venv cannot be moved) and this Python."""
+    """What the installed packages depend on: the lock, this place (a venv cannot move), this Python."""
     place = f"{ROOT}\n{sys.version}\n{os.path.realpath(sys.executable)}"
     return hashlib.sha256(LOCK.read_bytes() + place.encode()).hexdigest()
 
 
 def project_fingerprint() -> str:
     """What the project's own installation depends on: its metadata, not the settings of its tools."""
+    import tomllib  # here, so that an older Python gets as far as being told that it is too old
+
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())
     hatch = metadata["tool"]["hatch"]
     parts = [metadata["project"], metadata["build-system"], hatch]
@@ -45,7 +46,9 @@ def fits(stamp: str, wanted: str) -> bool:
 def starts() -> bool:
     """Whether the interpreter of .venv still starts (the Python it links to may have been removed)."""
     try:
-        return subprocess.run([VENV / "bin" / "python", "-c", "import rq"], capture_output=True).returncode == 0
+        return (
+            subprocess.run([VENV / "bin" / "python", "-c", "import rq"], capture_output=True).returncode == 0
+        )
     except OSError:
         return False
 
@@ -59,6 +62,10 @@ def pip(*args: str) -> None:
 
 def main() -> None:
     """Bring .venv up to date."""
+    if sys.version_info < (3, 11):
+        sys.exit(
+            f"setup: proofq needs Python 3.11 or 3.12; {sys.executable} is older. Name one with PYTHON=..."
+        )
     packages, project = packages_fingerprint(), project_fingerprint()
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -34,11 +34,11 @@ def binaries() -> list[str]:
 
 
 class PrivateServer:
-    """One server process of a test: started, stopped, killed, paused and started again on the same data and URL.
+    """One server process of a test: started, stopped, killed, paused, started again on the same data and URL.
 
-    `directory` holds data and log (default: a new short one, removed by `close`). `config` are further options, as
-    {"maxmemory": "10mb"}. `port` adds TCP on 127.0.0.1 (0: none). Writes are appended to a file (everysec), so data
-    survives `kill9` and `restart`.
+    `directory` holds data and log (default: a new short one, removed by `close`). `config` are further
+    options, as {"maxmemory": "10mb"}. `port` adds TCP on 127.0.0.1 (0: none). Writes are appended to a file
+    (everysec), so data survives `kill9` and `restart`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PrivateServer:
             "logfile": str(self.directory / "server.log"),
         } | self.config
         words = [word for key, value in options.items() for word in (f"--{key}", value)]
-        # The server dies with the test process. The signal follows the thread that forks, so only for the main one.
+        # The server dies with the test process. The signal follows the forking thread: only for the main one.
         main = threading.current_thread() is threading.main_thread()
         self._process = subprocess.Popen(
             [self.binary, *words],

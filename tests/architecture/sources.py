@@ -26,24 +26,23 @@ def read(*folders: str) -> list[Source]:
 
 def product() -> list[Source]:
     """What is installed at users'."""
-    own = [path for path in sorted((ROOT / "proofq").glob("*.py"))]
+    own = sorted((ROOT / "proofq").glob("*.py"))
     face = [Source(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in own]
     return face + read("policies", "workers")
 
 
 def uses(source: Source) -> Iterator[tuple[int, str]]:
-    """Every name the file uses, written out with the module it came from: (line, "os.fork"), (line, "time").
+    """Every imported name the file uses, written out: (line, "os.fork"), (line, "time").
 
-    `from time import time as now; now()` is `time.time`; `import os as o; o.fork` is `os.fork`. An attribute of
-    anything else than an imported name is not followed.
+    `from time import time as now; now()` is `time.time`; `import os as o; o.fork` is `os.fork`. An attribute
+    of anything else than an imported name is not followed.
     """
     known: dict[str, str] = {}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                known[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
+                first = alias.name.split(".")[0]
+                known[alias.asname or first] = alias.name if alias.asname else first
                 yield node.lineno, alias.name
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 
@@ -44,15 +45,10 @@ def _offences(sources: list[Source], banned: re.Pattern[str], allowed: set[str])
 
 
 def _open_calls(source: Source) -> Iterator[str]:
-    import ast
-
     for node in ast.walk(source.tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in {"open", "print", "input"}
-        ):
-            yield f"{source.name}:{node.lineno}: {node.func.id}()"
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(called, ast.Name) and called.id in {"open", "print", "input"}:
+            yield f"{source.name}:{called.lineno}: {called.id}()"
 
 
 def test_clock_and_chance_are_read_in_one_place() -> None:
