@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from proofq.policies import isolation, lifecycle
 from proofq.workers.door import Door, Event
@@ -21,6 +21,10 @@ from proofq.workers.store import Store, Watch
 log = logging.getLogger(__name__)
 
 
+class StillAlive(Exception):
+    """Processes of an owner would not die (a sleep in the kernel, say): its leases are left alone for now."""
+
+
 class Host(Protocol):
     """What a reaper may see and do on its own host. `row` is an owner's row as it enlisted."""
 
@@ -30,7 +34,9 @@ class Host(Protocol):
         """Whether the owner's supervisor is certainly gone: pid, start time and boot id are compared."""
 
     def kill_agents(self, row: Mapping[str, str]) -> None:
-        """Kills whatever the owner's agents left here, stopped processes included; returns when none lives."""
+        """Kills whatever the owner's agents left here, stopped processes included; returns when none lives.
+
+        `StillAlive` when some would not die."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ class Reaper:
         """One look. Raises `RedisUnavailable` when Redis is away; the next look begins afresh."""
         watch = self._store.watch(self._host.id)
         self._contact = isolation.seen(self._contact, self._store.clock.boottime())
-        buried = sum(self._bury_if_dead(neighbour) for neighbour in watch.neighbours)
-        taken = sum(self._take_from(owner, deadline) for owner, deadline in watch.overdue.items())
+        buried = sum(self._unless_alive(self._bury_if_dead, neighbour) for neighbour in watch.neighbours)
+        taken = sum(self._unless_alive(self._take_from, *overdue) for overdue in watch.overdue.items())
         return Reaped(
             buried=buried,
             taken=taken,
@@ -80,6 +86,14 @@ class Reaper:
             expired=self._apply(watch.aged, "expire", "older than its max_age_s"),
             restored=self._restore(watch),
         )
+
+    def _unless_alive(self, act: Callable[..., int], *arguments: Any) -> int:
+        """One owner whose processes will not die keeps nobody from looking after the others."""
+        try:
+            return act(*arguments)
+        except StillAlive as problem:
+            log.error("processes_will_not_die", extra={"owner": arguments[0], "problem": str(problem)})
+            return 0
 
     # --- owners ----------------------------------------------------------------------------------------------------
 
@@ -96,16 +110,19 @@ class Reaper:
         return True
 
     def _take_from(self, owner: str, deadline: int) -> int:
-        known_dead = deadline == 0
         if owner == self._owner.id:
             return 0
-        if not known_dead and (self._contact is None or not isolation.may_reap_the_silent(self._contact)):
-            return 0
         row = self._store.owner_row(owner)
+        reason = row.get("why", "its owner's processes are dead")
+        if deadline > 0:
+            reason = "its owner is silent"
+            if self._contact is None or not isolation.may_reap_the_silent(self._contact):
+                return 0
+            if not self._store.condemn(owner, row.get("host_id", ""), {"dead": "1", "why": reason}):
+                return 0
         if row.get("host_id") == self._host.id:
             # It may be stopped rather than gone; on this host no new attempt starts beside a process of the old one.
             self._host.kill_agents(row)
-        reason = row.get("why", "its owner's processes are dead") if known_dead else "its owner is silent"
         taken = 0
         for task_id in self._store.leases_of(owner):
             taken += self._take(task_id, owner, reason, death=not row.get("left"))

@@ -61,7 +61,8 @@ def moved_fields(state: str, now: datetime) -> dict[str, str]:
     if state in TERMINAL:
         return fields | {"ended_at": stamp(now)}
     # Waiting again: nothing of the attempt that ended may be read as present.
-    return fields | {"started_at": "", "ended_at": "", "worker_name": "", "last_heartbeat": "", "enqueued_at": stamp(now)}
+    gone = {"started_at": "", "ended_at": "", "worker_name": "", "last_heartbeat": ""}
+    return fields | gone | {"enqueued_at": stamp(now)}
 
 
 def result_row(state: str, value: Any, reason: str) -> dict[str, str]:

@@ -217,6 +217,10 @@ class Store:
         """Says that the owner's process tree is dead: positive evidence, its leases may be taken at once."""
         self._call("owner", "bury", owner, host_id, 0, rq_view.compact(fields))
 
+    def condemn(self, owner: str, host_id: str, fields: Mapping[str, Any]) -> bool:
+        """Declares an owner dead that is past its deadline; False if it beat meanwhile."""
+        return bool(self._call("owner", "condemn", owner, host_id, 0, rq_view.compact(fields))[0] == b"ok")
+
     def forget(self, owner: str, host_id: str) -> bool:
         """Drops the rows of a dead or silent owner that holds nothing any more; False if it still holds something."""
         return bool(self._call("owner", "forget", owner, host_id, 0, "{}")[0] == b"ok")

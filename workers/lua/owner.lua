@@ -1,8 +1,9 @@
 -- Comings and goings of owners.
 -- ARGV: 1 now_ms or ''; 2 verb; 3 owner; 4 host id; 5 isolation_ms; 6 JSON object of fields
 --   enlist: a supervisor begins to own. bury: its process tree is known to be dead (or it left): its leases may be taken
---   at once. forget: drops the rows of an owner that is buried or silent and holds nothing any more.
--- Returns: ok | unknown | kept (it still holds leases) | wrong_type, key, type.
+--   at once. condemn: the same for an owner that has been silent past its deadline, decided here and now, so that a
+--   beat that comes after it is refused. forget: drops the rows of an owner that is buried or silent and holds nothing any more.
+-- Returns: ok | unknown | alive (it is not past its deadline) | kept (it still holds leases) | wrong_type, key, type.
 local now = clock(ARGV[1])
 local verb, owner, host = ARGV[2], ARGV[3], ARGV[4]
 local wrong = misfit({
@@ -10,6 +11,7 @@ local wrong = misfit({
 if wrong then return wrong end
 local deadline = owner_deadline(owner)
 if verb ~= 'enlist' and not deadline then return {'unknown'} end
+if verb == 'condemn' and deadline > now then return {'alive'} end
 if verb == 'forget' and redis.call('HLEN', K.LEASES .. owner) > 0 then return {'kept'} end
 if verb == 'forget' and deadline > now then return {'kept'} end
 
@@ -18,7 +20,7 @@ if verb == 'enlist' then
   redis.call('ZADD', K.OWNERS, now + tonumber(ARGV[5]), owner)
   redis.call('SADD', K.HOST .. host, owner)
   redis.call('HSET', K.OWNER .. owner, 'host_id', host, 'isolation_ms', ARGV[5], 'since', now)
-elseif verb == 'bury' then
+elseif verb == 'bury' or verb == 'condemn' then
   redis.call('ZADD', K.OWNERS, 'XX', 0, owner)
   redis.call('PUBLISH', K.BELL, owner)
 end
