@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proofq.policies import strict_json
+from proofq.policies.agent import AgentSpec
 from proofq.policies.failure import Failure
 
 
@@ -20,7 +22,8 @@ class Ending:
 
     `exit_code` or `signal` is set (neither: nobody saw its end). `killed_by` is the reason of ours, '' if we sent no
     signal. `report` is what a function child said last: {"result": …} or {"failure": {…}}; None for commands.
-    `output_tail` is the end of what it printed (stdout, then stderr).
+    `output_tail` is the end of what it printed (stdout, then stderr); `stdout` all of it, None where it was more than
+    is kept.
     """
 
     exit_code: int | None
@@ -28,6 +31,7 @@ class Ending:
     killed_by: str = ""
     report: Mapping[str, Any] | None = None
     output_tail: str = ""
+    stdout: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,29 @@ def of_function(ending: Ending) -> Claim | Failure:
     return _crash(ending)
 
 
-def of_command(ending: Ending) -> Claim | Failure:
-    """A command claims by exiting 0."""
-    if ending.exit_code == 0:
+def of_command(ending: Ending, document: bool) -> Claim | Failure:
+    """A command claims by exiting 0; `document`: its claim is the whole of stdout, one strict JSON document."""
+    if ending.exit_code != 0:
+        return _crash(ending)
+    if not document:
         return Claim({"exit_code": 0, "output_tail": ending.output_tail})
-    return _crash(ending)
+    if ending.stdout is None:
+        return _malformed("it printed more on stdout than is kept; a JSON claim is at most 1 MiB")
+    try:
+        return Claim(strict_json.parse(ending.stdout))
+    except strict_json.NotStrict as problem:
+        return _malformed(f"its stdout is not one strict JSON document: {problem}")
+
+
+def of(ending: Ending, spec: AgentSpec) -> Claim | Failure:
+    """By the agent's kind; a command with a `json` proof claims a document."""
+    if spec.kind == "function":
+        return of_function(ending)
+    return of_command(ending, document=any(proof.kind == "json" for proof in spec.proofs))
+
+
+def _malformed(reason: str) -> Failure:
+    return Failure("malformed_output", reason, phase="output")
 
 
 def _reported(data: Any) -> Failure:

@@ -144,7 +144,7 @@ class Attempts:
 
     def _ended(self, held: Held, spec: AgentSpec, end: Ending) -> None:
         """Claim, failure, or a stop of ours: which one it was decides what is written."""
-        outcome = ending.of_function(end) if spec.kind == "function" else ending.of_command(end)
+        outcome = ending.of(end, spec)
         if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):
             return
         if end.killed_by:

@@ -1,0 +1,43 @@
+"""Hears the doorbell: a task became ready, or a lease should be looked at. A missed ring costs at most a tick."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import redis
+
+from proofq.policies.isolation import MAX_BACKOFF_S
+from proofq.workers import keys
+from proofq.workers.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Bell:
+    """Calls `on_ring` with what was rung (a queue's name, or an owner's id) until `stop` is set."""
+
+    def __init__(
+        self, client: redis.Redis, clock: Clock, on_ring: Callable[[str], None], stop: threading.Event
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._on_ring = on_ring
+        self._stop = stop
+
+    def listen(self) -> None:
+        """Subscribes, and subscribes again whenever Redis was away."""
+        while not self._stop.is_set():
+            try:
+                self._hear()
+            except (redis.ConnectionError, redis.TimeoutError, OSError):
+                self._clock.sleep(MAX_BACKOFF_S)
+
+    def _hear(self) -> None:
+        with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
+            subscription.subscribe(keys.BELL)
+            while not self._stop.is_set():
+                message = subscription.get_message(timeout=1.0)
+                if message is not None and isinstance(message["data"], bytes):
+                    self._on_ring(message["data"].decode("utf-8", "replace"))

@@ -1,0 +1,33 @@
+"""Where a task's files live on its host: one folder per task, one per attempt in it. All private to the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of one attempt.
+
+    `taskdir` survives attempts; `workdir` is fresh for each. HOME is `home`, TMPDIR is `tmp`. Captured output stands
+    in `stdout` and `stderr`.
+    """
+
+    taskdir: Path
+    workdir: Path
+    home: Path
+    tmp: Path
+    stdout: Path
+    stderr: Path
+
+    def make(self) -> None:
+        """Creates what is missing, mode 0700. OSError where the host does not let us."""
+        for folder in (self.taskdir, self.home, self.tmp, self.workdir.parent, self.workdir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def of(state_dir: Path, task_id: str, attempt: int) -> Places:
+    taskdir = state_dir / "tasks" / task_id
+    mine = taskdir / str(attempt)
+    return Places(taskdir, mine / "work", taskdir / "home", taskdir / "tmp", mine / "stdout", mine / "stderr")

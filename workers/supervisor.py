@@ -1,0 +1,319 @@
+"""The supervisor of one lane: many slots, one owner, one forkserver. It holds Redis and settles; it runs no agent.
+
+`python -m proofq.workers.supervisor` is started by the launcher. Exit codes: 0 drained or burst done, 75 begin again
+(a guard died, or the fleet has buried this owner).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from proofq.policies import isolation
+from proofq.policies.agent import AgentSpec
+from proofq.policies.settlement import Limits
+from proofq.workers import host as hosts
+from proofq.workers import keys, proctree
+from proofq.workers.attempt import Attempts, Performer, Prover
+from proofq.workers.bell import Bell
+from proofq.workers.clock import SystemClock
+from proofq.workers.door import Door
+from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
+from proofq.workers.insist import insist
+from proofq.workers.owner import Owner, Stop
+from proofq.workers.reaper import Reaper
+from proofq.workers.record import Lease
+from proofq.workers.scripts import DamagedKey
+from proofq.workers.settings import Settings
+from proofq.workers.slots import Slots
+from proofq.workers.store import Store
+
+log = logging.getLogger(__name__)
+
+BEGIN_AGAIN: Final = 75
+#: Seconds after the drain's time in which what was killed is settled; then its leases are left to a reaper.
+SETTLE_S: Final = 3.5
+#: Seconds between two looks of the isolation watch; it needs no Redis.
+WATCH_S: Final = 0.25
+#: Seconds between two publications of the catalogue.
+CATALOGUE_S: Final = 600.0
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where and as what a supervisor serves."""
+
+    name: str
+    lane: str
+    slots: int
+    burst: bool
+    launcher_pid: int
+
+
+@dataclass(frozen=True)
+class Hands:
+    """The parts that touch processes: the forkserver's pid, who starts agents, who proves, and how they are let go."""
+
+    forkserver_pid: int
+    performer: Performer
+    prover: Prover
+    close: Callable[[], None]
+
+
+class Supervisor:
+    """Holds one owner from enlisting to forgetting. `run` returns the exit code."""
+
+    def __init__(
+        self, post: Post, settings: Settings, store: Store, agents: dict[str, AgentSpec], hands: Hands, owner_id: str
+    ) -> None:
+        self._post = post
+        self._settings = settings
+        self._store = store
+        self._hands = hands
+        self._clock = store.clock
+        self._agents = agents
+        self._host = hosts.LocalHost()
+        self._stop = threading.Event()
+        self._leaving = threading.Event()
+        self._drain_asked = threading.Event()
+        self._hurry = threading.Event()
+        self._beat_now = threading.Event()
+        self._begin_again = False
+        limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes)
+        door = Door(store, limits)
+        self._owner = Owner(store, owner_id, settings.isolation_s, self._on_retired, self._on_orphan)
+        self._attempts = Attempts(
+            door,
+            self._owner,
+            hands.performer,
+            hands.prover,
+            agents,
+            limits,
+            post.name,
+            self._clock,
+            self._leaving.is_set,
+        )
+        self._reaper = Reaper(
+            store, door, self._owner, self._host, post.name, agents.__contains__, self._adopt_later
+        )  # fmt: skip
+        queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
+        self._queues = frozenset(queues)
+        self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, hosts.host_name())
+        self._adoptions = ThreadPoolExecutor(4, thread_name_prefix="adopt")
+
+    # --- from outside, from any thread -----------------------------------------------------------------------------
+
+    def on_term(self) -> None:
+        """The first asks for a drain, the second skips what is left of it."""
+        if self._drain_asked.is_set():
+            self._hurry.set()
+        self._drain_asked.set()
+
+    def on_guard_lost(self, why: str) -> None:
+        """A process that this one guards with is dead; everything below has been killed. Settle, then begin again."""
+        log.error("guard_lost", extra={"why": why})
+        self._begin_again = True
+        self._owner.stop_all("guard")
+        self._hurry.set()
+        self._drain_asked.set()
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        self._enlist()
+        self._thread(self._heart, "heart")
+        self._thread(self._isolation_watch, "isolation")
+        self._thread(self._reap, "reaper")
+        self._thread(Bell(self._store.client, self._clock, self._on_ring, self._stop).listen, "bell")
+        self._slots.start()
+        self._describe("ready")
+        log.info("worker_ready", extra={"lane": self._post.lane, "slots": self._post.slots, "owner": self._owner.id})
+        self._serve()
+        self._drain()
+        self._leave()
+        return BEGIN_AGAIN if self._begin_again else 0
+
+    def _enlist(self) -> None:
+        supervisor, forkserver = proctree.identity(os.getpid()), proctree.identity(self._hands.forkserver_pid)
+        row = {
+            "id": self._owner.id,
+            "name": self._post.name,
+            "lane": self._post.lane,
+            "slots": self._post.slots,
+            "host": hosts.host_name(),
+            "launcher_pid": self._post.launcher_pid,
+            "state": "starting",
+            "agents": " ".join(sorted(self._agents)),
+            **hosts.process_fields("supervisor", supervisor),
+            **hosts.process_fields("forkserver", forkserver),
+        }
+        insist(
+            lambda: self._store.enlist(self._owner.id, self._host.id, self._owner.isolation_ms, row),
+            self._clock,
+            self._drain_asked.is_set,
+        )
+        self._publish()
+
+    def _serve(self) -> None:
+        """Until a drain is asked for, or a burst has nothing left."""
+        while not self._drain_asked.wait(0.1 if self._post.burst else None):
+            if self._post.burst and self._slots.idle.is_set() and not self._owner.holding():
+                self._slots.idle.clear()
+                if self._nothing_ready():
+                    return
+
+    def _nothing_ready(self) -> bool:
+        """Whether a whole round of asking found nothing while nothing ran."""
+        self._slots.ring()
+        return self._slots.idle.wait(2 * isolation.TICK_S) and not self._owner.holding()
+
+    def _drain(self) -> None:
+        """No new lease; what runs may end by itself for `drain_s`, then it is killed and given back uncounted."""
+        self._slots.stop()
+        self._describe("draining")
+        until = self._clock.boottime() + self._settings.drain_s
+        while not self._hurry.is_set() and self._clock.boottime() < until:
+            if self._slots.wait(WATCH_S):
+                return
+        self._stop_everything("drain")
+        if not self._slots.wait(SETTLE_S):
+            self._leaving.set()
+            self._slots.wait(1.0)
+
+    def _stop_everything(self, reason: Stop) -> None:
+        self._owner.stop_all(reason)
+
+    def _leave(self) -> None:
+        """Says that this owner is gone; what it still holds (a claim whose proofs cannot tell) goes to a reaper."""
+        self._leaving.set()
+        self._stop.set()
+        self._adoptions.shutdown(wait=False, cancel_futures=True)
+        self._hands.close()
+        left = {"dead": "1", "why": "a process of its worker died"}
+        if not self._begin_again:
+            left = {"dead": "1", "left": "1", "why": "its worker left"}
+        try:
+            self._store.bury(self._owner.id, self._host.id, left)
+            self._store.forget(self._owner.id, self._host.id)
+        except (RedisUnavailable, DamagedKey) as problem:
+            log.warning("leave_unsaid", extra={"problem": str(problem)})
+
+    # --- threads ---------------------------------------------------------------------------------------------------
+
+    def _thread(self, work: Callable[[], None], name: str) -> None:
+        threading.Thread(target=work, name=name, daemon=True).start()
+
+    def _heart(self) -> None:
+        every_s = isolation.beat_every_s(self._owner.isolation_s)
+        heard = True
+        while not self._stop.is_set():
+            try:
+                self._owner.beat()
+                if not heard:
+                    log.warning("redis_back", extra={"silent_s": round(self._owner.silent_s(), 1)})
+                heard = True
+            except (RedisUnavailable, DamagedKey) as problem:
+                if heard:
+                    log.warning("redis_away", extra={"problem": str(problem)})
+                heard = False
+            except Exception:
+                log.exception("heart_error")
+            self._beat_now.wait(every_s)
+            self._beat_now.clear()
+
+    def _isolation_watch(self) -> None:
+        while not self._stop.is_set():
+            self._owner.watch_isolation()
+            self._stop.wait(WATCH_S)
+
+    def _reap(self) -> None:
+        published_s = self._clock.boottime()
+        while not self._stop.is_set():
+            try:
+                self._reaper.run_once()
+                if self._clock.boottime() - published_s > CATALOGUE_S:
+                    published_s = self._clock.boottime()
+                    self._publish()
+            except (RedisUnavailable, DamagedKey):
+                pass  # the heart says so
+            except Exception:
+                log.exception("reaper_error")
+            self._stop.wait(isolation.TICK_S * (0.9 + 0.2 * self._clock.jitter()))
+
+    # --- what the threads hear -------------------------------------------------------------------------------------
+
+    def _on_ring(self, whom: str) -> None:
+        if whom in self._queues:
+            self._slots.ring()
+        elif whom == self._owner.id:
+            self._beat_now.set()
+
+    def _on_retired(self) -> None:
+        log.error("owner_retired", extra={"owner": self._owner.id})
+        self._begin_again = True
+        self._hurry.set()
+        self._drain_asked.set()
+
+    def _on_orphan(self, task_id: str, fence: str) -> None:
+        """A lease of ours that no slot knows of: nothing runs for it, so it is lost and settled at once."""
+        try:
+            task = self._store.read(task_id)
+        except (UnknownTask, DamagedKey, RedisUnavailable, ValueError):
+            return
+        if task.fence == fence and task.owner == self._owner.id:
+            self._adopt_later(Lease(task, fence, self._owner.id, task.slot))
+
+    def _adopt_later(self, lease: Lease) -> None:
+        """Reading proofs takes time; a look of the reaper, or a beat, must not wait for it."""
+
+        def adopt() -> None:
+            try:
+                self._attempts.adopt(lease)
+            except Error as problem:
+                log.warning("lease_unsettled", extra={"task": lease.task.id, "problem": str(problem)})
+            except Exception:
+                log.exception("adopt_error", extra={"task": lease.task.id})
+
+        if not self._stop.is_set():
+            self._adoptions.submit(adopt)
+
+    def _describe(self, state: str) -> None:
+        try:
+            self._store.describe(self._owner.id, self._host.id, {"state": state})
+        except (RedisUnavailable, DamagedKey):
+            log.warning("state_unsaid", extra={"state": state})
+
+    def _publish(self) -> None:
+        entries = {
+            name: {
+                "version": spec.version,
+                "lane": spec.lane,
+                "inputs_schema": dict(spec.inputs_schema),
+                "timeout_s": spec.timeout_s,
+                "max_attempts": spec.max_attempts,
+                "max_age_s": spec.max_age_s,
+                "unique_for_s": spec.unique_for_s,
+            }
+            for name, spec in self._agents.items()
+        }
+        insist(lambda: self._store.publish_catalogue(entries), self._clock, self._drain_asked.is_set)
+
+
+def watch_signals(supervisor: Supervisor) -> None:
+    """TERM and INT ask for a drain; must be called from the main thread."""
+
+    def on_signal(number: int, frame: object) -> None:
+        supervisor.on_term()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+
+
+def clock() -> SystemClock:
+    return SystemClock()
