@@ -88,6 +88,10 @@ def check(schema: Mapping[str, JSON]) -> None:
     """Raise SchemaProblem unless `schema` is a valid JSON Schema whose references all stay inside it."""
     if depth_exceeds(schema, MAX_DEPTH):
         raise SchemaProblem(f"the schema is nested deeper than {MAX_DEPTH} levels")
+    try:
+        json.dumps(schema, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SchemaProblem(f"a schema is JSON, and this is none: {error}") from error
     validator = _validator(schema)
     from jsonschema.exceptions import SchemaError
 
