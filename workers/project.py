@@ -91,17 +91,13 @@ def load(
 
 
 def preload(argument: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    """Give every function a process of the project may have to call, imported: agents by name, python proofs by
-    "module:function" (an agent's name holds no colon). `argument` is `Project.preload_argument()`."""
+    """Give the function of every function agent by its name, imported here. For the forkserver.
+
+    `argument` is `Project.preload_argument()`. Raises DeclarationError.
+    """
     config = argument["config_path"]
     project = _load(Path(argument["root"]), None if config is None else Path(config), os.environ, None, True)
-    found = dict(project.functions)
-    for spec in project.agents.values():
-        for proof in spec.proofs:
-            if proof.kind == "python":
-                reference = proof.options["function"]
-                found[reference] = modules.resolve(reference, project.root)
-    return found
+    return dict(project.functions)
 
 
 def _load(

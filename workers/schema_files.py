@@ -6,7 +6,7 @@ Read then and not when the proof runs, because an agent that can write its own s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,9 @@ def read(name: str, folders: Iterable[Path], what: str) -> dict[str, Any]:
 
 
 def inlined(spec: AgentSpec, root: Path) -> AgentSpec:
-    """Give the agent with the schema of every proof read, where its path holds no placeholder but {project}.
+    """Give the agent with the schema of every proof read. Raises DeclarationProblem with the path of the key.
 
-    A relative path is looked for in the agent's cwd, where that is known yet, and in the project. A path that an input
-    decides stays as it is. Raises DeclarationProblem with the path of the key.
+    A relative path is looked for in the agent's cwd, where that is the same for every task, and in the project.
     """
     folders = [*(root / cwd for cwd in _static(spec.cwd, root)), root]
     return dataclasses.replace(
@@ -52,17 +51,23 @@ def inlined(spec: AgentSpec, root: Path) -> AgentSpec:
 def _inlined(spec: AgentSpec, index: int, proof: Proof, folders: list[Path]) -> Proof:
     options: dict[str, Any] = dict(proof.options)
     for key in placeholders.SCHEMA_OPTIONS & options.keys():
-        for path in _static(options[key], folders[-1]) if isinstance(options[key], str) else ():
+        if isinstance(options[key], str):
+            what = f"agent {spec.name}: proof {index + 1}: {key}"
             try:
-                options[key] = read(path, folders, f"agent {spec.name}: proof {index + 1}: {key}")
+                options[key] = read(_path(options[key], folders[-1], what), folders, what)
             except DeclarationProblem as problem:
                 raise DeclarationProblem(problem.message, key=("proofs", index, key)) from problem
     return dataclasses.replace(proof, options=options)
 
 
+def _path(template: str, root: Path, what: str) -> str:
+    for path in _static(template, root):
+        return path
+    raise DeclarationProblem(f"{what}: the path of a schema may use {{project}} only, not what a task decides")
+
+
 def _static(template: str, root: Path) -> list[str]:
-    """Give the path a template means for every task, or nothing when it depends on the task."""
+    """Give what a template means for every task, or nothing when it depends on the task."""
     if placeholders.names(template) - {"project"}:
         return []
-    values: Mapping[str, Any] = {"project": str(root)}
-    return [placeholders.expand(template, values)]
+    return [placeholders.expand(template, {"project": str(root)})]
