@@ -1,8 +1,8 @@
 """What proofs found: one result for each proof, one verdict for the attempt. Data only.
 
 A result is `verified`, `unverified` (the proof looked, and it is not so) or `cannot_tell` (the proof could
-not look: target not reachable from here, deadline passed, file changing while it was read). Evidence is what was
-seen, small and safe to store: plain JSON, strings cut, no NaN, no lone surrogates.
+not look: target not reachable from here, deadline passed, file changing while it was read). Evidence is what
+was seen, small and safe to store: plain JSON, strings cut, no NaN, no lone surrogates.
 """
 
 from __future__ import annotations
