@@ -1,0 +1,169 @@
+"""What is recorded of a file before a task's first attempt, so that its freshness can be judged afterwards.
+
+The record comes with a marker, a change time taken from the target's own file system. The agent may start
+only once that clock has moved on: a write right after the marker would else carry the marker's own tick.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from proofq.policies.agent import JSON
+from proofq.policies.freshness import FileRecord
+from proofq.workers import regular_file, statx
+
+#: Longest wait for a file system's clock to move on. FAT ticks every 2 s, the usual ones every 4 ms.
+MAX_TICK_WAIT_S = 5.0
+_POLL_S = 0.0002
+_READ_TRIES = 3
+
+
+@dataclass(frozen=True)
+class FileBaseline:
+    """A file before the task's first attempt on one host."""
+
+    path: str
+    host: str
+    record: FileRecord
+    marker_ctime_ns: int
+    #: Where the marker is from: the target's file system, or this host's clock where nothing could be made
+    #: there.
+    marker: Literal["file system", "host"]
+    #: The nearest directory that existed, and its device: gone or another one later means a lost mount.
+    anchor: str
+    anchor_dev: int
+    #: Whether other hosts may see the same file system.
+    network: bool
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Give the plain JSON object that `from_dict` reads; its numbers need more than a double holds."""
+        return {**vars(self), "record": self.record.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FileBaseline:
+        """Read what `to_dict` gave."""
+        return cls(**{**data, "record": FileRecord.from_dict(data["record"])})
+
+
+def take(path: str, host: str) -> FileBaseline:
+    """Record the file, make the marker, and return once a change made from now on is strictly newer than it.
+
+    Raises regular_file.BadPath, and regular_file.Unreachable where the file cannot be looked at or its file
+    system's clock stands still. Waits at most `MAX_TICK_WAIT_S`; leaves nothing behind.
+    """
+    try:
+        return _take(path, host)
+    except OSError as error:
+        raise regular_file.Unreachable(f"{error.filename or path}: {error.strerror}") from error
+
+
+def _take(path: str, host: str) -> FileBaseline:
+    record = _record(path)
+    directories = list(_ancestors(path))
+    # The record first: what somebody else writes between the two is then no newer than the marker.
+    now, source = _clock_of(directories)
+    marker = now()
+    _wait_until(lambda: now() > marker)
+    return FileBaseline(
+        path=path,
+        host=host,
+        record=record,
+        marker_ctime_ns=marker,
+        marker=source,
+        anchor=directories[0],
+        anchor_dev=Path(directories[0]).stat().st_dev,
+        network=_on_network(directories[0]),
+    )
+
+
+def anchor_is_lost(baseline: FileBaseline) -> bool:
+    """Tell whether the directory that held the target, or would have, is no longer the one it was."""
+    try:
+        return Path(baseline.anchor).stat().st_dev != baseline.anchor_dev
+    except OSError:
+        return True
+
+
+def _record(path: str) -> FileRecord:
+    for _ in range(_READ_TRIES):
+        try:
+            return regular_file.read(path).record
+        except regular_file.Changing:
+            continue
+        except regular_file.Unreachable:
+            break
+    # It may be seen but not read, or somebody keeps writing it: what is known is recorded without a digest.
+    return regular_file.record_without_content(path)
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    """Yield the directories above `path` that exist, nearest first, as far as they are on one file system."""
+    device = None
+    for directory in Path(path).parents:
+        try:
+            seen = directory.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise regular_file.Unreachable(f"{directory}: {error.strerror}") from error
+        if statx.kind_of(seen.st_mode) != "directory":
+            continue
+        device = seen.st_dev if device is None else device
+        if seen.st_dev != device:
+            return
+        yield str(directory)
+
+
+def _clock_of(directories: list[str]) -> tuple[Callable[[], int], Literal["file system", "host"]]:
+    """Give a reader of the file system's clock, of this host's where nothing can be made there."""
+    for directory in directories:
+        for make in (_nameless_file, _named_file):
+            try:
+                os.close(make(directory))
+            except OSError:
+                continue
+            return partial(_ctime_of_new, partial(make, directory)), "file system"
+    # Its inode is stamped by the kernel with the very clock that local file systems are stamped with.
+    return partial(_ctime_of_new, partial(os.memfd_create, "proofq-marker")), "host"
+
+
+def _nameless_file(directory: str) -> int:
+    return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+
+
+def _named_file(directory: str) -> int:
+    """For file systems without nameless files: one that has its name for an instant."""
+    descriptor, name = tempfile.mkstemp(prefix=".proofq-", dir=directory)
+    Path(name).unlink(missing_ok=True)
+    return descriptor
+
+
+def _ctime_of_new(make: Callable[[], int]) -> int:
+    descriptor = make()
+    try:
+        return statx.status(descriptor).ctime_ns
+    finally:
+        os.close(descriptor)
+
+
+def _wait_until(reached: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + MAX_TICK_WAIT_S
+    while not reached():
+        if time.monotonic() > give_up_at:
+            raise regular_file.Unreachable(f"the file system's clock stood still for {MAX_TICK_WAIT_S} s")
+        time.sleep(_POLL_S)
+
+
+def _on_network(directory: str) -> bool:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return statx.on_network(descriptor)
+    finally:
+        os.close(descriptor)
