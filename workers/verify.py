@@ -1,0 +1,264 @@
+"""What the supervisor asks before an attempt and after a claim: how is the world, and is the claim true?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from proofq.policies.agent import JSON, Proof
+from proofq.policies.verdict import ProofResult, Verdict, combine
+from proofq.workers.json_proof import ClaimText
+from proofq.workers.warm import Started, Unanswered, WarmPool
+
+#: Kinds that the warm verifier runs itself.
+WARM_KINDS = frozenset({"file", "json"})
+
+
+class PythonRunner(Protocol):
+    """Runs a user's proof in a process of its own."""
+
+    def __call__(self, function: str, facts: Mapping[str, JSON], timeout_s: float) -> Mapping[str, JSON]:
+        """Give what `python_proof.run` gave there. Raises TimeoutError at the deadline, the process killed."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One attempt and what it must prove. Plain data; placeholders of the proofs are filled in.
+
+    `host` is where the attempt runs, or ran; `cwd` makes relative paths absolute. `record` is what the
+    baseline of an earlier attempt gave, or this one's; None before the first. `started_at` is ISO 8601 with a
+    zone.
+    """
+
+    proofs: tuple[Proof, ...]
+    host: str
+    cwd: str
+    workdir: str
+    taskdir: str
+    inputs: Mapping[str, JSON]
+    record: Mapping[str, JSON] | None = None
+    #: The claim as `show` has it: for `python` proofs.
+    claim: JSON = None
+    #: Where a command's whole stdout was captured; None for a function.
+    stdout: str | None = None
+    #: False where stdout was longer than what was captured.
+    stdout_whole: bool = True
+    started_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """How the proofs' targets were before the attempt.
+
+    `ready`: the agent may start now, and not before. `already_true`: a `must_change` proof holds already.
+    `bad_input`: a path that no file can have. `cannot_tell`: a target cannot be reached from here.
+    """
+
+    outcome: Literal["ready", "already_true", "bad_input", "cannot_tell"]
+    #: Why not, "" when ready.
+    reason: str = ""
+    #: Opaque; keep it with the task and give it back as `Question.record`. Store it as text: it has 64-bit
+    #: numbers.
+    record: Mapping[str, JSON] = field(default_factory=dict)
+
+
+class Verifier:
+    """Thread-safe. `host` is this one; the rest is given by who starts processes. Raises nothing of the world's."""
+
+    def __init__(
+        self,
+        host: str,
+        start_verifier: Callable[[], Started],
+        run_python_proof: PythonRunner,
+        processes: int = 2,
+        recycle_after: int = 10_000,
+    ) -> None:
+        self._host = host
+        self._pool = WarmPool(start_verifier, processes, recycle_after)
+        self._run_python_proof = run_python_proof
+
+    def baseline(self, question: Question, timeout_s: float) -> Baseline:
+        """Record what no earlier attempt has recorded, and see that what must change does not hold yet.
+
+        To be asked before every attempt, since its paths may be its own; the agent may start once it is
+        `ready`. `timeout_s` bounds each proof.
+        """
+        proofs = _absolute(question)
+        record = _Record(question.record)
+        record.keep_files({str(proof.options.get("path", "")) for proof in proofs})
+        try:
+            for index, proof in enumerate(proofs):
+                problem = self._record_file(proof, record, timeout_s) if proof.kind == "file" else None
+                if problem is None and proof.must_change and not record.has_looked(index):
+                    problem = self._look_before(index, proof, question, record, timeout_s)
+                if problem is not None:
+                    return problem
+        except Unanswered as error:
+            return Baseline("cannot_tell", str(error))
+        return Baseline("ready", record=record.data)
+
+    def verify(self, question: Question, timeout_s: float) -> Verdict:
+        """Run every proof, each for at most `timeout_s`, and give the verdict. ValueError without any proof."""
+        record = _Record(question.record)
+        proofs = list(enumerate(_absolute(question)))
+        results: dict[int, ProofResult] = {}
+        # Claims first: a `python` proof is given the document that a `json` proof has read.
+        for index, proof in sorted(proofs, key=lambda each: each[1].kind != "json"):
+            if proof.kind == "python":
+                results[index] = self._check_python(index, proof, question, record, timeout_s)
+                continue
+            result, document = self._check_warm(proof, question, record, timeout_s)
+            if proof.kind == "json" and result.outcome == "verified" and question.stdout is not None:
+                question = replace(question, claim=document)
+            results[index] = result
+        return combine(results[index] for index, _ in proofs)
+
+    def close(self) -> None:
+        """Let the processes go."""
+        self._pool.close()
+
+    # --- before ---
+
+    def _record_file(self, proof: Proof, record: _Record, timeout_s: float) -> Baseline | None:
+        path = str(proof.options.get("path", ""))
+        if record.file(path, self._host) is not None:
+            return None
+        answer = self._pool.ask({"op": "baseline", "path": path, "host": self._host}, timeout_s)
+        if "baseline" in answer:
+            record.put_file(path, self._host, answer["baseline"])
+            return None
+        if "bad_path" in answer:
+            return Baseline("bad_input", f"{path}: {answer['bad_path']}")
+        return Baseline("cannot_tell", f"{path}: {answer.get('cannot_tell') or answer.get('error')}")
+
+    def _look_before(
+        self, index: int, proof: Proof, question: Question, record: _Record, timeout_s: float
+    ) -> Baseline | None:
+        if proof.kind == "python":
+            result = self._run_python(proof, question, timeout_s)
+        elif proof.kind == "file":
+            result = _result_of(proof, self._pool.ask(_request("holds", proof), timeout_s))
+        else:
+            # A claim cannot hold before anything has claimed.
+            result = ProofResult(proof.kind, "unverified")
+        if result.outcome == "verified":
+            reason = f"already_true: the {proof.kind} proof holds before anything was started"
+            return Baseline("already_true", reason)
+        if result.outcome == "cannot_tell":
+            return Baseline("cannot_tell", f"must_change: {result.reason}")
+        record.put_look(index)
+        return None
+
+    # --- after ---
+
+    def _check_warm(
+        self, proof: Proof, question: Question, record: _Record, timeout_s: float
+    ) -> tuple[ProofResult, JSON]:
+        path = str(proof.options.get("path", ""))
+        request = _request("check", proof) | {
+            "must_change": proof.must_change,
+            "baseline": record.file(path, question.host) if proof.kind == "file" else None,
+            "claim": _claim_text(question).to_dict() if proof.kind == "json" else None,
+            "host": self._host,
+        }
+        try:
+            answer = self._pool.ask(request, timeout_s)
+        except Unanswered as error:
+            return ProofResult(proof.kind, "cannot_tell", {"reason": str(error)}), None
+        return _result_of(proof, answer), answer.get("document")
+
+    def _check_python(
+        self, index: int, proof: Proof, question: Question, record: _Record, timeout_s: float
+    ) -> ProofResult:
+        if proof.must_change and not record.has_looked(index):
+            reason = "must_change: nobody looked before the first attempt"
+            return ProofResult(proof.kind, "cannot_tell", {"reason": reason})
+        return self._run_python(proof, question, timeout_s)
+
+    def _run_python(self, proof: Proof, question: Question, timeout_s: float) -> ProofResult:
+        function = str(proof.options["function"])
+        facts = {
+            "inputs": dict(question.inputs),
+            "claim": question.claim,
+            "workdir": question.workdir,
+            "taskdir": question.taskdir,
+            "started_at": question.started_at,
+        }
+        try:
+            said = self._run_python_proof(function, facts, timeout_s)
+        except TimeoutError:
+            said = {"error": f"it ran longer than the {timeout_s:g} s a proof may take"}
+        except Exception as error:  # noqa: BLE001 - that it could not be run says nothing about the task
+            said = {"error": f"it could not be run: {error}"}
+        return _python_result(function, said)
+
+
+class _Record:
+    """The opaque record: files by host and path, and which `must_change` proofs were seen not to hold."""
+
+    def __init__(self, data: Mapping[str, JSON] | None) -> None:
+        kept = data or {}
+        self.data: dict[str, JSON] = {
+            "files": [dict(each) for each in kept.get("files", ())],
+            "looked": list(kept.get("looked", ())),
+        }
+
+    def file(self, path: str, host: str) -> JSON:
+        """Give the record of a file as `host` sees it: its own, or another's of a shared file system."""
+        mine = (each for each in self.data["files"] if each["path"] == path)
+        return next((each for each in mine if each["host"] == host or each["network"]), None)
+
+    def keep_files(self, paths: Collection[str]) -> None:
+        """Forget the files of earlier attempts' own directories, so that the record stays small."""
+        self.data["files"] = [each for each in self.data["files"] if each["path"] in paths]
+
+    def put_file(self, path: str, host: str, baseline: JSON) -> None:
+        self.data["files"].append({**baseline, "path": path, "host": host})
+
+    def has_looked(self, index: int) -> bool:
+        return index in self.data["looked"]
+
+    def put_look(self, index: int) -> None:
+        self.data["looked"].append(index)
+
+
+def _absolute(question: Question) -> list[Proof]:
+    """Give the proofs with the paths of files made absolute. An empty one stays empty, and is refused later."""
+    proofs = []
+    for proof in question.proofs:
+        path = str(proof.options.get("path", ""))
+        if proof.kind == "file" and path:
+            proof = replace(proof, options={**proof.options, "path": str(Path(question.cwd, path))})
+        proofs.append(proof)
+    return proofs
+
+
+def _request(operation: str, proof: Proof) -> dict[str, JSON]:
+    return {"op": operation, "kind": proof.kind, "options": dict(proof.options)}
+
+
+def _claim_text(question: Question) -> ClaimText:
+    if question.stdout is not None:
+        return ClaimText(stdout=question.stdout, whole=question.stdout_whole)
+    try:
+        return ClaimText(text=json.dumps(question.claim))
+    except (TypeError, ValueError, RecursionError):
+        return ClaimText()
+
+
+def _result_of(proof: Proof, answer: Mapping[str, JSON]) -> ProofResult:
+    if "result" in answer:
+        return ProofResult.from_dict(answer["result"])
+    return ProofResult(proof.kind, "cannot_tell", {"reason": f"the proof failed: {answer.get('error')}"})
+
+
+def _python_result(function: str, said: Mapping[str, JSON]) -> ProofResult:
+    if "evidence" in said and isinstance(said["evidence"], Mapping):
+        return ProofResult("python", "verified", {"function": function, **said["evidence"]})
+    if "not_proven" in said:
+        return ProofResult("python", "unverified", {"function": function, "reason": str(said["not_proven"])})
+    reason = str(said.get("error", "it ended without saying anything"))
+    return ProofResult("python", "cannot_tell", {"function": function, "reason": reason})

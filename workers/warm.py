@@ -1,0 +1,147 @@
+"""Warm verifier processes: each is lent to one request at a time, and replaced when it dies, hangs or is old."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from socket import socket
+
+from proofq.policies.agent import JSON
+from proofq.workers.wire import Channel, WireError
+
+#: A process that has not said it is ready by then is killed. Generous: a busy host starts Python slowly.
+READY_WITHIN_S = 30.0
+
+
+class Unanswered(Exception):
+    """No answer came. The message says why, as evidence for "cannot tell"."""
+
+
+class Outran(Unanswered):
+    """The request ran longer than it may; its process was killed."""
+
+
+class _Died(Exception):
+    """The process went away, or broke the rules of the wire, before it answered."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A verifier process as whoever started it hands it over: our end of its socket, and how it is killed.
+
+    `kill` returns at once and may be called for a process that is gone; reaping is its owner's business.
+    """
+
+    sock: socket
+    kill: Callable[[], None]
+
+
+class _Warm:
+    """One process. Used by one thread at a time."""
+
+    def __init__(self, started: Started) -> None:
+        self._started = started
+        self._channel = Channel(started.sock)
+        self._ready = False
+        #: Requests it has answered.
+        self.answered = 0
+
+    def ask(self, request: Mapping[str, JSON], timeout_s: float) -> dict[str, JSON]:
+        """Give the answer. Raises TimeoutError, _Died; of no more use after either."""
+        try:
+            if not self._ready:
+                self._receive(0, READY_WITHIN_S)
+                self._ready = True
+            number = self.answered + 1
+            self._channel.send({**request, "id": number}, timeout_s=timeout_s)
+            answer = self._receive(number, timeout_s)
+        except (OSError, WireError) as error:
+            if isinstance(error, TimeoutError) and self._ready:
+                raise
+            raise _Died(str(error)) from error
+        self.answered += 1
+        return answer
+
+    def end(self) -> None:
+        """Kill it and close our end. Never raises."""
+        with suppress(Exception):
+            self._started.kill()
+        self._channel.close()
+
+    def _receive(self, number: int, timeout_s: float) -> dict[str, JSON]:
+        for message in self._channel.receive(timeout_s):
+            if message.body.get("id") != number:
+                raise WireError(f"an answer to {message.body.get('id')!r}, not to {number}")
+            return message.body
+        raise WireError("it ended before it answered")
+
+
+class WarmPool:
+    """Thread-safe. `start` gives a new process; at most `size` live at once (default 2), started when needed.
+
+    More than one, so that a proof that hangs until its deadline does not hold up the others.
+    `recycle_after`: answers after which a process is replaced (default 10,000).
+    """
+
+    def __init__(self, start: Callable[[], Started], size: int = 2, recycle_after: int = 10_000) -> None:
+        self._start = start
+        self._recycle_after = recycle_after
+        self._room = threading.Semaphore(size)
+        self._lock = threading.Lock()
+        # Fields below are guarded by the lock.
+        self._idle: list[_Warm] = []
+        self._closed = False
+
+    def ask(self, request: Mapping[str, JSON], timeout_s: float) -> dict[str, JSON]:
+        """Give the answer of some process; `timeout_s` counts from when the request is handed to one.
+
+        A process that died is replaced and the request sent again, until it has cost two new ones their
+        lives: then it is the request that kills. Raises Unanswered, and Outran at the deadline.
+        """
+        with self._room:
+            for attempt in count():
+                warm, is_new = self._take(only_new=attempt > 0)
+                try:
+                    answer = warm.ask(request, timeout_s)
+                except TimeoutError as error:
+                    warm.end()
+                    raise Outran(f"it ran longer than the {timeout_s:g} s a proof may take") from error
+                except _Died as error:
+                    warm.end()
+                    if is_new and attempt > 0:
+                        raise Unanswered(f"the verifier died of it twice: {error}") from error
+                except BaseException:
+                    # A request that is no JSON, say: the process may be left with half a frame.
+                    warm.end()
+                    raise
+                else:
+                    self._give_back(warm)
+                    return answer
+        raise AssertionError("count() does not end")
+
+    def close(self) -> None:
+        """Kill the idle processes, and the busy ones once they have answered."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for warm in idle:
+            warm.end()
+
+    def _take(self, only_new: bool) -> tuple[_Warm, bool]:
+        with self._lock:
+            if self._idle and not only_new:
+                return self._idle.pop(), False
+        try:
+            return _Warm(self._start()), True
+        except Exception as error:
+            raise Unanswered(f"no verifier could be started: {error}") from error
+
+    def _give_back(self, warm: _Warm) -> None:
+        with self._lock:
+            if warm.answered < self._recycle_after and not self._closed:
+                self._idle.append(warm)
+                return
+        warm.end()
