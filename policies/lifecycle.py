@@ -105,6 +105,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "fence": OWNED,
     "owner": OWNED,
     "slot": OWNED,
+    "host": OWNED,
     "cancel": OWNED,
     "started_at": frozenset({RUNNING, CLAIMED_DONE}),
     "not_before": frozenset({DEFERRED}),

@@ -67,8 +67,11 @@ class Performer(Protocol):
 class Prover(Protocol):
     """Reads the world: before the first attempt, and after a claim."""
 
-    def baseline(self, task: Task, spec: AgentSpec, prepared: Any) -> dict[str, Any] | None:
-        """What the proofs' targets look like before anything ran; `AttemptFailed` (bad_input) if already true."""
+    def baseline(self, task: Task, spec: AgentSpec) -> Mapping[str, Any]:
+        """What the proofs' targets look like, as far as no earlier attempt has recorded it; asked before every attempt.
+
+        `AttemptFailed`: bad_input where a target is impossible or already true, infrastructure where nobody can tell.
+        """
 
     def verify(self, task: Task, spec: AgentSpec) -> Verdict:
         """What the proofs say of the task's claim, now."""
@@ -119,7 +122,7 @@ class Attempts:
         spec = self.agents[held.task.agent]
         self._admit(held.task)
         prepared = self.performer.prepare(held.task, spec)
-        baseline = held.task.baseline or self.prover.baseline(held.task, spec, prepared)
+        baseline = self.prover.baseline(held.task, spec)
         if self.owner.watch_isolation() or held.stopped:
             self._stopped(held, spec)
             return

@@ -48,6 +48,8 @@ class Task:
     fence: str = ""
     owner: str = ""
     slot: str = ""
+    #: Where the open attempt runs, or ran before its lease was taken over.
+    host: str = ""
     cancel: bool = False
     not_before: int | None = None
     started_at: int | None = None
@@ -86,6 +88,7 @@ class Task:
                 fence=row.get("fence", ""),
                 owner=row.get("owner", ""),
                 slot=row.get("slot", ""),
+                host=row.get("host", ""),
                 cancel=bool(row.get("cancel")),
                 not_before=_number(row, "not_before"),
                 started_at=_number(row, "started_at"),

@@ -52,7 +52,8 @@ for i = 11, #ARGV do
       local n = tonumber(redis.call('HGET', K.TASK .. id, 'attempt')) + 1
       local fence = n .. '-' .. random
       redis.call('LPOP', list)
-      redis.call('HSET', K.TASK .. id, 'state', to, 'fence', fence, 'owner', owner, 'slot', slot, 'attempt', n)
+      redis.call('HSET', K.TASK .. id, 'state', to, 'fence', fence, 'owner', owner, 'slot', slot, 'attempt', n,
+        'host', ARGV[8])
       redis.call('HINCRBY', K.TASK .. id, 'pickups', 1)
       redis.call('ZREM', K.AGES, id)
       redis.call('HSET', K.LEASES .. owner, id, fence)

@@ -1,0 +1,93 @@
+"""A declaration with a task's inputs filled in: what to run, where, with which environment, and what to prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from proofq.policies import inputs, placeholders
+from proofq.policies.agent import AgentSpec, Proof, Provider
+from proofq.policies.failure import Failure
+from proofq.workers import places
+from proofq.workers.places import Places
+from proofq.workers.record import Task
+
+#: Variables of the worker that every agent gets.
+COMMON: Final = ("PATH", "LANG", "TZ")
+#: Variables that no agent gets, whatever its declaration passes on: they lead to Redis.
+WITHHELD: Final = frozenset({"PROOFQ_REDIS_URL", "REDIS_URL"})
+
+
+class Unfit(Exception):
+    """The inputs do not fit the declaration; `failure` says why (bad_input)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.failure = Failure("bad_input", reason, phase="inputs")
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """One attempt of one task, ready to be carried out. `inputs` hold the defaults of absent optional ones."""
+
+    places: Places
+    inputs: Mapping[str, object]
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    stdin: str | None
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True)
+class Expander:
+    """Fills in declarations of the project at `root`; `environ` is the worker's environment."""
+
+    root: Path
+    state_dir: Path
+    providers: Mapping[str, Provider]
+    environ: Mapping[str, str]
+
+    def expand(self, task: Task, spec: AgentSpec) -> Expanded:
+        """`Unfit` when the inputs break the schema, or a placeholder cannot take their values."""
+        problems = inputs.validate(spec.inputs_schema, task.inputs)
+        if problems:
+            raise Unfit("; ".join(problems))
+        mine = places.of(self.state_dir, task.id, task.attempt)
+        values = placeholders.values(
+            spec.inputs_schema,
+            task.inputs,
+            task_id=task.id,
+            attempt=task.attempt,
+            workdir=str(mine.workdir),
+            taskdir=str(mine.taskdir),
+            project=str(self.root),
+        )
+        try:
+            return Expanded(
+                places=mine,
+                inputs=inputs.complete(spec.inputs_schema, task.inputs),
+                argv=placeholders.expand_command(spec.command, values) if spec.command else (),
+                cwd=str(mine.workdir / placeholders.expand(spec.cwd, values)),
+                env=self._env(task, spec, mine)
+                | {name: placeholders.expand(value, values) for name, value in spec.env.items()},
+                stdin=None if spec.stdin is None else placeholders.expand(spec.stdin, values),
+                proofs=tuple(
+                    replace(proof, options=placeholders.expand_options(proof.options, values)) for proof in spec.proofs
+                ),
+            )
+        except placeholders.PlaceholderProblem as problem:
+            raise Unfit(str(problem)) from problem
+
+    def _env(self, task: Task, spec: AgentSpec, mine: Places) -> dict[str, str]:
+        key_env = self.providers[spec.provider].key_env if spec.provider in self.providers else None
+        wanted = [*COMMON, *spec.pass_env, *([key_env] if key_env else [])]
+        passed = {name: self.environ[name] for name in wanted if name in self.environ and name not in WITHHELD}
+        return passed | {
+            "HOME": str(mine.home),
+            "TMPDIR": str(mine.tmp),
+            "PROOFQ_TASK_ID": task.id,
+            "PROOFQ_ATTEMPT": str(task.attempt),
+        }
