@@ -1,0 +1,311 @@
+"""Why a task is where it is, in words: what happened, which class, which rule, what next.
+
+Pure text over facts. Each state has one function that says what happened and what comes next; the words of a rule are
+put together from its name, "<class>.<response or bound>", as `policies.settlement` gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from proofq.policies import classes
+from proofq.policies.lifecycle import STATES
+
+
+@dataclass(frozen=True)
+class Story:
+    """What an explanation may look at. Times are ISO 8601 texts, '' where there is none.
+
+    `event`, `reason`, `who` and `at` are those of the breadcrumb that led to `state`, `rule` the rule that chose it.
+    `kind` is the class of the failure the task stands under, or of its last ended attempt ('' = none);
+    `failure_reason` its sentence. `taken_over`: the lease was taken from a dead or silent owner. `refused` is the
+    last refused event, if that is the newest thing that happened, as (event, reason). `waits_for_worker`: no live
+    worker declares the agent. `proofs` are the (kind, outcome) of the last verdict.
+    """
+
+    id: str
+    agent: str
+    state: str
+    attempt: int
+    counted: int
+    max_attempts: int
+    event: str
+    at: str
+    who: str = ""
+    reason: str = ""
+    rule: str = ""
+    kind: str = ""
+    failure_reason: str = ""
+    worker: str = ""
+    host: str = ""
+    not_before: str = ""
+    expires_at: str = ""
+    max_age_s: float = 0.0
+    cancel_asked: bool = False
+    taken_over: bool = False
+    waits_for_worker: bool = False
+    refused: tuple[str, str] | None = None
+    proofs: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One paragraph, and its parts: the failure class and the rule (None where nothing failed), and what comes next."""
+
+    text: str
+    class_: str | None
+    rule: str | None
+    next: str
+
+
+#: What each response of `policies.classes` means, as the end of "the rule … says: ".
+RESPONSES: Final[Mapping[str, str]] = {
+    "retry": "such a failure is tried again after a pause, while its bound allows",
+    "repair": "the agent may repair its output in another attempt, while attempts are left",
+    "fail": "trying again would not help, so the task fails at once",
+    "quarantine": "the task is taken out of circulation for a human to look at",
+    "hold": "the task is held until a human has seen to the cause",
+    "defer": "nobody is blamed, and the task waits before it is tried again",
+    "requeue": "the task goes back to its queue at once, without counting the attempt",
+    "cancel": "the task ends here because somebody asked for it",
+}
+#: What each bound of `policies.classes` means once it is reached.
+BOUNDS: Final[Mapping[str, str]] = {
+    "attempts": "the attempts that count are spent",
+    "equal_crashes": "it crashed in the same way too often in a row",
+    "deaths": "too many workers died while they held the task",
+    "pickups": "it was picked up too often without ever running",
+    "age": "it has waited longer than its max_age_s",
+}
+#: Where a class leads once its bound is reached.
+_ENDS: Final[Mapping[str, str]] = {
+    "fail": "the task fails",
+    "quarantine": "the task is quarantined",
+    "hold": "the task is held",
+    "expire": "the task expires",
+    "cancel": "the task is cancelled",
+}
+#: Rules that are no pair of a class and a response or bound.
+_OTHER_RULES: Final[Mapping[str, str]] = {
+    "cancel.asked": "a cancel that was asked for wins over another run",
+    "cancel": "somebody asked for the cancel",
+    "ask_cancel": "whoever holds the task is asked to stop it",
+    "expire": "a task that waits longer than its max_age_s expires",
+    "hold": 'proofs that cannot tell hold the task, since "cannot tell" is not "absent"',
+    "policy_error": "a policy of proofq's own raised, so the task is set aside rather than lost",
+    "found": "the proofs hold although the attempt did not end well, and the agent says look_first",
+    "verify": "every proof held when the world was read back",
+    "finish_unproven": "the agent is declared as unproven, so its own word ends the task",
+    "give_back": "an attempt cut short by its worker is given back and does not count",
+    "enqueue": "a new task is queued",
+    "enqueue_later": "a new task with a not_before waits until then",
+    "due": "a task whose time has come is queued",
+    "lease": "the next task of a queue goes to a free slot",
+    "start": "an attempt runs once its start is confirmed",
+    "claim": "what an agent says of itself is a claim, and proofs decide",
+    "replay": "a human asked for another run, with all counters begun anew",
+}
+
+
+def explain(story: Story) -> Explanation:
+    """The paragraph for a task in any state. Never raises for a state of the table."""
+    happened, then = _OF_STATE[story.state](story)
+    sentences = [happened]
+    if story.kind and story.state not in _BEGUN:
+        sentences.append(_class_sentence(story))
+    if story.rule:
+        sentences.append(f"Rule {story.rule}: {rule_in_words(story.rule)}.")
+    if story.refused is not None:
+        sentences.append(f"Since then {story.refused[0]} was refused: {story.refused[1]}.")
+    sentences.append(f"Next: {then}")
+    kind = story.kind if story.kind and story.state not in _BEGUN else None
+    return Explanation(" ".join(sentences), kind, story.rule or None, then)
+
+
+def rule_in_words(rule: str) -> str:
+    """What a rule says, as a clause; its bare name for one that this version does not know."""
+    if rule in _OTHER_RULES:
+        return _OTHER_RULES[rule]
+    name, _, part = rule.partition(".")
+    if name not in classes.CLASSES:
+        return rule
+    if part in BOUNDS:
+        return f"{BOUNDS[part]}, so {_ENDS[classes.of(name).ends_in]}"
+    return RESPONSES.get(part, rule)
+
+
+# --- what happened and what comes next, by state -------------------------------------------------------------------
+
+
+def _queued(story: Story) -> tuple[str, str]:
+    if story.event == "give_back":
+        happened = f"was given back to its queue at {story.at} without counting attempt {story.attempt}"
+        happened += f": {story.reason}." if story.reason else "."
+    elif story.event == "requeue":
+        happened = f"went back to its queue at {story.at} after attempt {story.attempt}."
+    elif story.event == "due":
+        happened = f"has waited for its time and is queued since {story.at}."
+    elif story.event == "replay":
+        happened = f"was replayed at {story.at}{_by(story)} and is queued."
+    else:
+        happened = f"is queued since {story.at}."
+    happened = f"{_name(story)} {happened}"
+    if story.waits_for_worker:
+        happened += f" No live worker declares the agent {story.agent}."
+        then = f"it waits for such a worker (`proofq worker` in the agent's project); {_expiry(story)}"
+    else:
+        then = f"the next free slot of a worker that declares {story.agent} takes it; {_expiry(story)}"
+    return happened, then
+
+
+def _leased(story: Story) -> tuple[str, str]:
+    if story.taken_over:
+        return _in_other_hands(story)
+    happened = f"{_name(story)} was leased at {story.at}{_to(story)} for attempt {story.attempt}; nothing runs yet."
+    return happened, _unless_cancelled(story, "its start is confirmed and it runs, or the start fails and is judged.")
+
+
+def _running(story: Story) -> tuple[str, str]:
+    if story.taken_over:
+        return _in_other_hands(story)
+    happened = f"{_name(story)} runs attempt {story.attempt} since {story.at}{_on(story)}."
+    return happened, _unless_cancelled(story, "the agent claims to be done or fails, or its deadline ends it.")
+
+
+def _claimed_done(story: Story) -> tuple[str, str]:
+    if story.taken_over:
+        return _in_other_hands(story)
+    happened = f"The agent of {_name(story, start=False)} said at {story.at} that attempt {story.attempt} is done."
+    return happened, _unless_cancelled(story, "its proofs read the world back and decide.")
+
+
+def _verified(story: Story) -> tuple[str, str]:
+    count = len(story.proofs)
+    kinds = ", ".join(dict.fromkeys(kind for kind, _ in story.proofs))
+    shown = f" by {count} proof{'s' if count > 1 else ''} ({kinds})" if count else ""
+    happened = f"{_name(story)} was verified at {story.at} in attempt {story.attempt}{shown}."
+    return happened, "nothing; this is the end, and the only success there is."
+
+
+def _finished_unproven(story: Story) -> tuple[str, str]:
+    happened = f"{_name(story)} finished at {story.at} in attempt {story.attempt} by its own word; nothing was proven."
+    return happened, "nothing; this is the end. Declare proofs for the agent to have its work verified."
+
+
+def _deferred(story: Story) -> tuple[str, str]:
+    if story.event == "enqueue_later":
+        happened = f"{_name(story)} was enqueued at {story.at} for later."
+    else:
+        happened = f"{_name(story)} waits since {story.at} after attempt {story.attempt}.{_doubt(story)}"
+    return happened, f"it is queued again at {story.not_before or 'its time'}; {_expiry(story)}"
+
+
+def _held(story: Story) -> tuple[str, str]:
+    happened = f"{_name(story)} is held since {story.at} after attempt {story.attempt}.{_doubt(story)}"
+    return happened, (
+        f"a human sees to the cause, then `proofq replay {story.id}` or `proofq cancel {story.id}`; {_expiry(story)}"
+    )
+
+
+def _failed(story: Story) -> tuple[str, str]:
+    happened = f"{_name(story)} failed at {story.at} after {_attempts(story)}.{_doubt(story)}"
+    return happened, f"nothing by itself; `proofq replay {story.id}` runs it again once the cause is gone."
+
+
+def _quarantined(story: Story) -> tuple[str, str]:
+    happened = f"{_name(story)} was quarantined at {story.at} after {_attempts(story)}.{_doubt(story)}"
+    return happened, (
+        f"nothing by itself; look at its evidence (`proofq show {story.id}`), "
+        f"and `proofq replay {story.id}` runs it again once the cause is gone."
+    )
+
+
+def _cancelled(story: Story) -> tuple[str, str]:
+    happened = f"{_name(story)} was cancelled at {story.at}{_by(story)} after {_attempts(story)}."
+    return happened, f"nothing by itself; `proofq replay {story.id}` runs it after all."
+
+
+def _expired(story: Story) -> tuple[str, str]:
+    age = f" of {story.max_age_s:g} s" if story.max_age_s else ""
+    happened = f"{_name(story)} expired at {story.at} after {_attempts(story)}: it was older than its max_age_s{age}."
+    return happened, f"nothing by itself; `proofq replay {story.id}` gives it the same age again."
+
+
+_OF_STATE: Final[Mapping[str, Callable[[Story], tuple[str, str]]]] = {
+    "queued": _queued,
+    "leased": _leased,
+    "running": _running,
+    "claimed_done": _claimed_done,
+    "verified": _verified,
+    "finished_unproven": _finished_unproven,
+    "deferred": _deferred,
+    "held": _held,
+    "failed": _failed,
+    "quarantined": _quarantined,
+    "cancelled": _cancelled,
+    "expired": _expired,
+}
+#: States in which the class of an earlier attempt says nothing about the present one.
+_BEGUN: Final = frozenset({"leased", "running", "claimed_done", "verified", "finished_unproven"})
+
+
+# --- parts of sentences --------------------------------------------------------------------------------------------
+
+
+def _name(story: Story, start: bool = True) -> str:
+    return f"{'Task' if start else 'task'} {story.id} of agent {story.agent}"
+
+
+def _class_sentence(story: Story) -> str:
+    known = classes.of(story.kind)
+    meaning = known.meaning if known.name == story.kind else STATES[story.state]
+    why = f", here: {_one_line(story.failure_reason)}" if story.failure_reason else ""
+    return f"Class {story.kind} ({meaning}){why}."
+
+
+def _in_other_hands(story: Story) -> tuple[str, str]:
+    happened = f"Attempt {story.attempt} of {_name(story, start=False)} lost its worker at {story.at}: {story.reason}."
+    if story.state == "claimed_done":
+        return happened, "the agent had said that it is done, so another worker reads its proofs, and they decide."
+    return happened, "another worker settles the attempt: by its proofs where the agent allows that, else as lost."
+
+
+def _unless_cancelled(story: Story, then: str) -> str:
+    return "its cancel was asked: its worker kills what runs and ends it." if story.cancel_asked else then
+
+
+def _attempts(story: Story) -> str:
+    if not story.attempt:
+        return "no attempt"
+    begun = f"{story.attempt} attempt{'s' if story.attempt > 1 else ''}"
+    return f"{begun} ({story.counted} of {story.max_attempts} counted)"
+
+
+def _doubt(story: Story) -> str:
+    """The proofs that did not hold, named."""
+    said = {"unverified": "found it not so", "cannot_tell": "could not tell"}
+    found = [f"the {kind} proof {said[outcome]}" for kind, outcome in story.proofs if outcome in said]
+    return f" In its last verdict {' and '.join(found)}." if found else ""
+
+
+def _expiry(story: Story) -> str:
+    return f"it expires at {story.expires_at}." if story.expires_at else "it waits without a bound."
+
+
+def _by(story: Story) -> str:
+    return f" by {story.who}" if story.who else ""
+
+
+def _to(story: Story) -> str:
+    return f" to worker {story.worker}" if story.worker else ""
+
+
+def _on(story: Story) -> str:
+    host = f" (host {story.host})" if story.host else ""
+    return f" on worker {story.worker}{host}" if story.worker else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
