@@ -162,6 +162,13 @@ def descendants(
     return found
 
 
+def tree(pid: int) -> list[Process]:
+    """A process and all below it, as far as they live."""
+    processes = snapshot()
+    found = [*([processes[pid]] if pid in processes else []), *descendants(pid, processes)]
+    return [one for one in found if not one.dead]
+
+
 def find_by_marker(name: str, value_prefix: str) -> list[int]:
     """Pids of living processes whose environment, as it was at their exec, has `name` with such a value.
 
@@ -189,6 +196,13 @@ def send(pid: int, signum: int) -> None:
     """Send a signal; a process that is gone, or is not ours to signal, is no error."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signum)
+
+
+def terminate(processes: Iterable[Process]) -> None:
+    """TERM, and CONT so that a stopped process can act on it."""
+    for one in processes:
+        send(one.pid, signal.SIGTERM)
+        send(one.pid, signal.SIGCONT)
 
 
 def freeze_and_kill(targets: Callable[[], Iterable[Process]], spare: Collection[int] = ()) -> None:
@@ -235,7 +249,7 @@ def kill_tree(
         return found
 
     if grace_s > 0:
-        _terminate(alive())
+        terminate(alive())
         if _wait_none(alive, grace_s, clock):
             return []
     return kill_all(alive, spare=exclude, within_s=within_s, clock=clock)
@@ -324,13 +338,6 @@ def _groups(pids: Collection[int]) -> set[int]:
     processes = snapshot()
     found = {processes[pid].pgid for pid in pids if pid in processes}
     return found | {one.pgid for pid in pids for one in descendants(pid, processes)}
-
-
-def _terminate(processes: Iterable[Process]) -> None:
-    """TERM, and CONT so that a stopped process can act on it."""
-    for one in processes:
-        send(one.pid, signal.SIGTERM)
-        send(one.pid, signal.SIGCONT)
 
 
 def _wait_none(alive: Callable[[], list[Process]], within_s: float, clock: Clock) -> bool:

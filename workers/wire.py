@@ -86,9 +86,10 @@ def encode(body: dict[str, Any], fd_count: int = 0, max_bytes: int = MAX_FRAME_B
 
 
 class Channel:
-    """One end of a socket pair. Owns the socket, which it makes non-blocking; not thread-safe.
+    """One end of a socket pair. Owns the socket, which it makes non-blocking.
 
-    `send` waits until all is written; `put` and `flush` never wait, for a loop that must not.
+    One thread may read while another one sends, no more than that. `send` waits until all is written; `put` and
+    `flush` never wait, for a loop that must not.
     """
 
     def __init__(self, sock: socket.socket, max_bytes: int = MAX_FRAME_BYTES) -> None:

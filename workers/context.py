@@ -1,0 +1,136 @@
+"""`ctx`: what a function agent is given besides its inputs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from proofq.workers.errors import BadInput, NotBuilt
+from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Reporter, strict_json
+
+#: Longest state, in bytes of JSON.
+MAX_STATE_BYTES = 64 * 1024
+
+
+class State(MutableMapping[str, Any]):
+    """A small JSON object that survives attempts: state.json in the task's directory.
+
+    Written whole, by a rename, at each assignment to a key; what is changed inside a value is only kept once the
+    value is assigned again. Raises BadInput for what is no strict JSON or is over 64 KiB, and when the file holds
+    something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._values = self._read()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._write({**self._values, key: value})
+
+    def __delitem__(self, key: str) -> None:
+        self._write({name: value for name, value in self._values.items() if name != key} | self._missing(key))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def _missing(self, key: str) -> dict[str, Any]:
+        if key not in self._values:
+            raise KeyError(key)
+        return {}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            values = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise BadInput(f"{self._path} is no JSON object; remove it to start this task's state anew.")
+        return values
+
+    def _write(self, values: dict[str, Any]) -> None:
+        try:
+            text = strict_json(values, "ctx.state", MAX_STATE_BYTES)
+        except NotStrictJSON as error:
+            raise BadInput(f"{error}.") from error
+        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        draft.write_bytes(text)
+        draft.replace(self._path)
+        self._values = json.loads(text)
+
+
+class Context:
+    """What one attempt may know and say. `workdir` is the attempt's own, `taskdir` survives attempts."""
+
+    def __init__(
+        self, task_id: str, attempt: int, workdir: str, taskdir: str, reporter: Reporter, repair: str | None = None
+    ) -> None:
+        self.task_id = task_id
+        #: Attempts begun, this one included.
+        self.attempt = attempt
+        self.workdir = Path(workdir)
+        self.taskdir = Path(taskdir)
+        #: Why the last attempt's output was refused; None when it was not.
+        self.repair = repair
+        #: Writes to the attempt's captured stderr.
+        self.log = _log_to_stderr(task_id, attempt)
+        self._reporter = reporter
+        self._state: State | None = None
+        self._evidence = b""
+
+    @property
+    def state(self) -> State:
+        """A small JSON object that survives attempts; see `State`."""
+        if self._state is None:
+            self._state = State(self.taskdir / "state.json")
+        return self._state
+
+    def progress(self, evidence: Any) -> None:
+        """Say how far the work is, in any JSON up to 16 KiB. Counts only when the evidence changes.
+
+        Raises BadInput for what is no strict JSON or too long.
+        """
+        try:
+            encoded = strict_json(evidence, "the evidence of progress", MAX_PROGRESS_BYTES)
+        except NotStrictJSON as error:
+            raise BadInput(f"{error}.") from error
+        if encoded != self._evidence:
+            self._evidence = encoded
+            self._reporter.send("progress", encoded)
+
+    def call(self, provider: str, fn: Any, *args: Any) -> NoReturn:  # noqa: ARG002 - the contract's signature
+        """Not built yet: raises NotBuilt."""
+        raise NotBuilt("ctx.call is not built yet: call the provider yourself, with a timeout of your own.")
+
+    def spend(self, usd: float = 0.0, tokens: int = 0, requests: int = 0) -> NoReturn:  # noqa: ARG002
+        """Not built yet: raises NotBuilt."""
+        raise NotBuilt("ctx.spend is not built yet: this version keeps no budgets, so leave the call out.")
+
+    def once(self, key: str, fn: Any) -> NoReturn:  # noqa: ARG002
+        """Not built yet: raises NotBuilt."""
+        raise NotBuilt("ctx.once is not built yet: remember in ctx.state what has been done already.")
+
+    def handoff(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
+        """Not built yet: raises NotBuilt."""
+        raise NotBuilt("ctx.handoff is not built yet: write the artifact to a file that a proof names.")
+
+
+def _log_to_stderr(task_id: str, attempt: int) -> logging.Logger:
+    """A logger outside the tree of loggers, so that an agent's own logging set-up does not double its lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.Logger(f"{task_id}/{attempt}")
+    logger.addHandler(handler)
+    return logger

@@ -1,0 +1,160 @@
+"""Forking one child from the single-threaded forkserver, and what every child does before anything else runs in it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from proofq.workers import proctree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+#: Children are preferred to the supervisor when the kernel runs out of memory; 0 is neutral, 1000 the first to go.
+OOM_SCORE_ADJ = 500
+_EXIT_NOT_STARTED = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a child stands on: its directory, and the descriptors it has. It has no others.
+
+    `fds` maps the child's number to the forkserver's. `report` is the child's number of the report pipe;
+    `private` are child numbers that are closed at an exec, the report pipe among them.
+    """
+
+    cwd: str
+    fds: Mapping[int, int]
+    report: int
+    private: frozenset[int]
+
+
+class StepFailed(Exception):
+    """A step of the start failed with an errno."""
+
+    def __init__(self, error: OSError, step: str) -> None:
+        super().__init__(step)
+        self.errno = error.errno or 0
+        self.step = step
+
+
+def fork(stage: Stage, body: Callable[[], int]) -> int:
+    """Fork a child that takes its place on `stage`, runs `body` and exits with the code it returns.
+
+    Returns its pid. Raises OSError when the fork itself fails. The child never returns from here: a step that
+    fails is said on the report pipe, and whatever escapes ends the process.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = _EXIT_NOT_STARTED
+    try:
+        _take_place(stage)
+        code = body()
+    except StepFailed as failed:
+        said = json.dumps({"start_error": {"errno": failed.errno, "step": failed.step}})
+        with suppress(OSError):
+            os.write(stage.report, said.encode("ascii") + b"\n")
+    except BaseException as error:  # noqa: BLE001 - the forkserver's loop must never go on in a child
+        traceback.print_exception(error)
+    finally:
+        os._exit(code)
+
+
+def execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become the program `argv[0]`, looked up in the PATH of `env`. Raises StepFailed."""
+    program = argv[0]
+    names = [program] if "/" in program else [f"{folder}/{program}" for folder in os.get_exec_path(env)]
+    decisive = OSError(errno.ENOENT, "not found")
+    for name in names:
+        try:
+            os.execve(name, list(argv), env)  # noqa: S606 - no shell is the point
+        except OSError as error:
+            # Like execvp: what is missing is looked for further on, and "not allowed" is said if nothing comes.
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                raise StepFailed(error, f"exec {name}") from error
+            if decisive.errno != errno.EACCES:
+                decisive = error
+        except ValueError as error:
+            raise StepFailed(OSError(errno.EINVAL, "NUL"), f"exec {program!r}") from error
+    raise StepFailed(decisive, f"exec {program}")
+
+
+def _take_place(stage: Stage) -> None:
+    os.setsid()
+    _reset_signals()
+    _step("descriptors", lambda: _arrange(stage))
+    proctree.become_subreaper()
+    os.umask(0o077)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        _write("/proc/self/oom_score_adj", str(OOM_SCORE_ADJ))
+    _step(f"chdir {stage.cwd}", lambda: os.chdir(stage.cwd))
+
+
+def _step(name: str, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise StepFailed(error, name) from error
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for one in (
+        signal.SIGCHLD,
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGPIPE,
+        signal.SIGTERM,
+        signal.SIGXFSZ,
+    ):
+        signal.signal(one, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _arrange(stage: Stage) -> None:
+    """Move the passed descriptors to the child's numbers and close every other one."""
+    above = max(stage.fds) + 1
+    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD, above) for number, fd in stage.fds.items()}
+    for number, fd in moved.items():
+        os.dup2(fd, number, inheritable=number not in stage.private)
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - descriptors, not paths
+        if int(name) not in stage.fds:
+            # The folder's own descriptor is in the list and closed already.
+            with suppress(OSError):
+                os.close(int(name))
+
+
+def _write(path: str, text: str) -> None:
+    Path(path).write_text(text)
+
+
+def fresh_interpreter(module: str, *args: str) -> list[str]:
+    """The command line of a new Python that runs a module of ours, with nothing of the current directory in it."""
+    return [sys.executable, "-P", "-m", module, *args]
+
+
+@contextmanager
+def memory_file(content: bytes) -> Iterator[int]:
+    """A descriptor of a nameless file that holds `content`, to be read from its start; closed on leaving."""
+    descriptor = os.memfd_create("proofq", os.MFD_CLOEXEC)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)

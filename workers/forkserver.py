@@ -1,0 +1,149 @@
+"""The forkserver: the one process of a lane that starts others. `python -m proofq.workers.forkserver --fd N`.
+
+It has a single thread, the project's agents in memory, and one end of a socket pair whose other end is the
+supervisor's. When the supervisor is gone or silent it kills everything below itself, buries the owner (the one
+thing it ever says to the store, by a function it was given) and leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from proofq.workers import proctree
+from proofq.workers.clock import SystemClock
+from proofq.workers.fork import fresh_interpreter, memory_file
+from proofq.workers.forkloop import ForkLoop
+from proofq.workers.preload import Agents, Preload, ThreadWatch, resolve
+from proofq.workers.wire import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Seconds the burial may take before the kernel ends this process.
+_BURY_WITHIN_S = 30
+
+
+@dataclass(frozen=True)
+class Config:
+    """The first message. `owner` is the marker's text; `bury` is "module:function", called with `bury_argument`."""
+
+    owner: str
+    preload: Preload
+    bury: str | None = None
+    bury_argument: Mapping[str, Any] = field(default_factory=dict)
+    #: None before agents were loaded; the modules that left a thread, once that is known to be so.
+    threads: tuple[str, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a JSON object with exactly this class's field names."""
+        return {
+            "owner": self.owner,
+            "preload": self.preload.to_dict(),
+            "bury": self.bury,
+            "bury_argument": dict(self.bury_argument),
+            "threads": None if self.threads is None else list(self.threads),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Config:
+        """Read what `to_dict` wrote."""
+        threads = data["threads"]
+        return cls(
+            data["owner"],
+            Preload.from_dict(data["preload"]),
+            data["bury"],
+            data["bury_argument"],
+            None if threads is None else tuple(threads),
+        )
+
+
+def main() -> None:
+    """Be the forkserver on the descriptor that `--fd` names, until its supervisor wants or needs no more."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--config", type=int)
+    options = parser.parse_args()
+    # Whoever signals the whole group or the service (a terminal, an init) means the launcher.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    environ = dict(os.environ)
+    proctree.become_subreaper()
+    supervisor = os.getppid()
+    channel = Channel(socket.socket(fileno=options.fd))
+    config = _receive_config(channel) if options.config is None else _read_config(options.config)
+    bury = None if config.bury is None else resolve(config.bury)
+    agents = None
+    if config.threads is None:
+        agents, culprits = _load(channel, config)
+        if culprits:
+            _start_over(channel, replace(config, threads=tuple(culprits)), environ)
+    channel.put({"type": "ready", "threads": list(config.threads or ()), "agents": sorted(agents or ())})
+    _flush_streams()
+    gc.collect()
+    gc.freeze()
+    over = ForkLoop(channel, config.owner, config.preload, agents, SystemClock()).run()
+    if over == "shutdown":
+        return
+    if over == "silent" and os.getppid() == supervisor:
+        # Its agents are dead and its leases about to be taken: dead, its lane can be started anew.
+        os.kill(supervisor, signal.SIGKILL)
+    if bury is not None:
+        signal.alarm(_BURY_WITHIN_S)
+        bury(dict(config.bury_argument))
+
+
+def _receive_config(channel: Channel) -> Config:
+    first = next(channel.receive(), None)
+    if first is None:
+        sys.exit(0)
+    return Config.from_dict(first.body)
+
+
+def _read_config(descriptor: int) -> Config:
+    with open(descriptor, "rb") as file:
+        return Config.from_dict(json.load(file))
+
+
+def _load(channel: Channel, config: Config) -> tuple[Agents, list[str]]:
+    """The agents, and the modules that left a thread. What a module raises is said, and ends this process."""
+    watch = ThreadWatch()
+    try:
+        with watch.watching():
+            agents = config.preload.load()
+    except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit too
+        traceback.print_exception(error)
+        channel.put({"type": "refused", "reason": f"{type(error).__name__}: {error}"})
+        _flush_streams()
+        os._exit(1)
+    return agents, watch.culprits()
+
+
+def _start_over(channel: Channel, config: Config, environ: Mapping[str, str]) -> NoReturn:
+    """Become a process that has loaded nothing, under the same pid: threads do not survive an exec."""
+    _flush_streams()
+    with memory_file(json.dumps(config.to_dict()).encode("ascii")) as config_fd:
+        for descriptor in (channel.fileno(), config_fd):
+            os.set_inheritable(descriptor, True)
+        argv = fresh_interpreter("proofq.workers.forkserver", "--fd", str(channel.fileno()), "--config", str(config_fd))
+        os.execve(argv[0], argv, dict(environ))  # noqa: S606 - no shell is the point
+
+
+def _flush_streams() -> None:
+    """What is still buffered would be written once more by every child."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""What attempts print, read by one thread for all of them: the newest bytes kept on disk, a tail in memory.
+
+An agent that floods costs the disk its cap and memory its tail, and nothing else; one that leaves a pipe open in a
+survivor delays nobody, since reading stops when the attempt has ended and what is in the pipe has been taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import threading
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from proofq.workers.report import ReportReader
+
+log = logging.getLogger(__name__)
+
+#: Bytes of one stream kept on disk unless a request says otherwise.
+CAP_BYTES = 1024 * 1024
+#: Bytes of one stream kept in memory.
+TAIL_BYTES = 64 * 1024
+#: One read. A pipe holds 64 KiB unless its owner made it larger.
+_CHUNK = 64 * 1024
+#: Most that is still taken from a pipe after the attempt has ended: a pipe can hold up to 1 MiB.
+_DRAIN_BYTES = 1024 * 1024 + _CHUNK
+
+
+class Capture:
+    """One stream of one attempt. Written by the pump's thread; any thread may read what it has so far.
+
+    `path` is a file made anew with mode 0600, holding at most `cap_bytes`, the newest; None keeps only the tail.
+    `keep_whole`: what fits under the cap can be read by `whole` after the end, too.
+    Raises OSError when the file cannot be made. A disk that fails later is remembered in `problem`.
+    """
+
+    def __init__(self, path: Path | None, cap_bytes: int = CAP_BYTES, *, keep_whole: bool = False) -> None:
+        self._cap = cap_bytes
+        self._keep_whole = keep_whole
+        self._whole: bytes | None = None
+        self._tail = bytearray()
+        self._on_disk = 0
+        self._lock = threading.Lock()
+        self._fd = -1
+        #: Bytes printed so far, kept or not.
+        self.total = 0
+        #: The first error of writing to disk.
+        self.problem: OSError | None = None
+        if path is not None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._fd = os.open(path, flags, 0o600)
+
+    def tail(self) -> bytes:
+        """The last 64 KiB."""
+        with self._lock:
+            return bytes(self._tail)
+
+    def whole(self) -> bytes | None:
+        """All that was printed; None when that was more than is kept, or the disk failed."""
+        with self._lock:
+            if self.total <= len(self._tail):
+                return bytes(self._tail)
+            return self._whole if self._fd < 0 else self._read_whole()
+
+    def write(self, data: bytes) -> None:
+        """Take what was read from the stream."""
+        with self._lock:
+            self.total += len(data)
+            self._tail += data
+            if len(self._tail) > TAIL_BYTES:
+                del self._tail[: len(self._tail) - TAIL_BYTES]
+            if self._fd >= 0 and self.problem is None:
+                try:
+                    self._store(memoryview(data)[-self._cap :])
+                except OSError as error:
+                    self.problem = error
+
+    def close(self) -> None:
+        """Close the file; what was kept stays readable."""
+        with self._lock:
+            if self._fd < 0:
+                return
+            try:
+                self._whole = self._read_whole() if self._keep_whole else None
+            except OSError as error:
+                self.problem = error
+            os.close(self._fd)
+            self._fd = -1
+
+    def _read_whole(self) -> bytes | None:
+        # Read by the descriptor: by its name an agent may have put another file in its place.
+        complete = self.problem is None and self.total == self._on_disk
+        return os.pread(self._fd, self._on_disk, 0) if complete else None
+
+    def _store(self, data: memoryview) -> None:
+        """Append; when that would pass the cap, first move the newest half to the front."""
+        if self._on_disk + len(data) > self._cap:
+            keep = min(self._on_disk, self._cap // 2, self._cap - len(data))
+            newest = os.pread(self._fd, keep, self._on_disk - keep)
+            os.pwrite(self._fd, newest, 0)
+            os.ftruncate(self._fd, len(newest))
+            self._on_disk = len(newest)
+        while data:
+            written = os.pwrite(self._fd, data, self._on_disk)
+            self._on_disk += written
+            data = data[written:]
+
+
+class Streams:
+    """The pipes of one attempt, read together: stdout, stderr, and the report."""
+
+    def __init__(self, stdout: Capture, stderr: Capture, report: ReportReader) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        self.report = report
+        #: Called by the pump's thread each time something of the report was read, and at its end.
+        self.on_report: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self.stdout.close()
+        self.stderr.close()
+
+    def take(self, name: str, data: bytes) -> None:
+        """Take what was read from one of the pipes."""
+        if name != "report":
+            capture: Capture = getattr(self, name)
+            capture.write(data)
+            return
+        if data:
+            self.report.feed(data)
+        else:
+            self.report.end()
+        self.on_report()
+
+
+class Pump:
+    """The thread that reads all pipes. Owns the descriptors it is given."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._orders: deque[Callable[[], None]] = deque()
+        self._open: dict[Streams, dict[int, str]] = {}
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="proofq-pump", daemon=True)
+        self._thread.start()
+
+    def add(self, streams: Streams, descriptors: dict[str, int]) -> None:
+        """Read these pipes from now on: "stdout", "stderr", "report" to reading ends."""
+        self._order(lambda: self._add(streams, descriptors))
+
+    def finish(self, streams: Streams, then: Callable[[], None]) -> None:
+        """The attempt has ended: take what is in its pipes, close them, and call `then` in the pump's thread."""
+        self._order(lambda: self._finish(streams, then))
+
+    def close(self) -> None:
+        """Stop, closing every descriptor; waits for the thread."""
+        self._order(self._close)
+        self._thread.join()
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        while not self._closing:
+            for key, _ in self._selector.select():
+                if key.fd == self._wake:
+                    with suppress(BlockingIOError):
+                        os.eventfd_read(self._wake)
+                else:
+                    streams, name = key.data
+                    self._guarded(partial(self._read, streams, name, key.fd))
+            while self._orders:
+                self._guarded(self._orders.popleft())
+        for streams in list(self._open):
+            for fd in list(self._open[streams]):
+                self._forget(streams, fd)
+            streams.close()
+        self._selector.close()
+        os.close(self._wake)
+
+    def _guarded(self, act: Callable[[], object]) -> None:
+        """One attempt's trouble must not stop the reading of all others."""
+        try:
+            act()
+        except Exception:
+            log.exception("pump_error")
+
+    def _add(self, streams: Streams, descriptors: dict[str, int]) -> None:
+        self._open[streams] = {fd: name for name, fd in descriptors.items()}
+        for name, fd in descriptors.items():
+            os.set_blocking(fd, False)
+            self._selector.register(fd, selectors.EVENT_READ, (streams, name))
+
+    def _read(self, streams: Streams, name: str, fd: int) -> int:
+        """One read; 0 when there is nothing now or will never be again."""
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return 0
+        if not data:
+            self._forget(streams, fd)
+        streams.take(name, data)
+        return len(data)
+
+    def _finish(self, streams: Streams, then: Callable[[], None]) -> None:
+        for fd, name in list(self._open.get(streams, {}).items()):
+            taken = 0
+            while taken < _DRAIN_BYTES and (got := self._read(streams, name, fd)):
+                taken += got
+            if fd in self._open[streams]:
+                self._forget(streams, fd)
+                if name == "report":
+                    streams.take(name, b"")
+        self._open.pop(streams, None)
+        streams.close()
+        then()
+
+    def _forget(self, streams: Streams, fd: int) -> None:
+        self._open[streams].pop(fd, None)
+        self._selector.unregister(fd)
+        os.close(fd)
+
+    def _close(self) -> None:
+        self._closing = True
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe that no program of ours inherits by accident: reading end, writing end. Raises OSError."""
+    return os.pipe2(os.O_CLOEXEC)

@@ -1,0 +1,141 @@
+"""What an attempt's first process says of itself, on a pipe of its own: one JSON object per line.
+
+    {"started": true}                      a function is about to be called
+    {"start_error": {"errno", "step"}}     it never came to that: which step failed, and how
+    {"progress": evidence}                 what `ctx.progress` was given, when it changed
+    {"result": value}                      the claim of a function that returned
+    {"failure": {...}}                     its classified exception, as `Failure.to_dict` writes it
+
+A command says nothing: that the pipe closes at its exec is how its start is known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+#: Longest result, in bytes of JSON. A larger one belongs in a file, whose path is the result.
+MAX_RESULT_BYTES = 1024 * 1024
+#: Longest progress evidence, in bytes of JSON.
+MAX_PROGRESS_BYTES = 16 * 1024
+#: Longest line that is read; what a child writes beyond it is not a report any more.
+_MAX_LINE_BYTES = MAX_RESULT_BYTES + 64 * 1024
+
+
+class NotStrictJSON(ValueError):
+    """A value that cannot be sent as strict JSON; the message is a sentence for the author of the agent."""
+
+
+def strict_json(value: Any, what: str, max_bytes: int) -> bytes:
+    """`value` as UTF-8 JSON. Raises NotStrictJSON for NaN, keys that are no text, half characters, and size."""
+    try:
+        _check_keys(value, what)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except NotStrictJSON:
+        raise
+    except UnicodeEncodeError as error:
+        raise NotStrictJSON(f"{what} holds half a surrogate pair, which is no text") from error
+    except RecursionError as error:
+        raise NotStrictJSON(f"{what} is nested too deeply") from error
+    except (TypeError, ValueError) as error:
+        raise NotStrictJSON(f"{what} is no JSON: {error}") from error
+    if len(text) > max_bytes:
+        raise NotStrictJSON(
+            f"{what} is {len(text)} bytes of JSON, at most {max_bytes} are taken; write it to a file instead"
+        )
+    return text
+
+
+def _check_keys(value: Any, what: str) -> None:
+    """Refuse keys that `json.dumps` would silently turn into text, perhaps the same text twice."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise NotStrictJSON(f"{what} has the key {key!r}; keys of JSON are text")
+            _check_keys(one, what)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _check_keys(one, what)
+
+
+class Reporter:
+    """The child's end. Writes whole lines and waits for room."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, key: str, encoded: bytes) -> None:
+        """Write one line with one key; `encoded` is JSON. A supervisor that is gone is no error."""
+        rest = memoryview(b'{"' + key.encode("ascii") + b'":' + encoded + b"}\n")
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except BrokenPipeError:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class StartError:
+    """Why a first process never came up: the errno and the step, like "exec claude"."""
+
+    errno: int
+    step: str
+
+
+class ReportReader:
+    """The supervisor's end: folds lines into what is known. Not thread-safe; never raises for what a child wrote."""
+
+    def __init__(self, *, silent: bool) -> None:
+        #: True for a command, whose start is known by the pipe's end.
+        self._silent = silent
+        self._bytes = bytearray()
+        self._broken = False
+        #: The start is confirmed.
+        self.started = False
+        self.start_error: StartError | None = None
+        #: The latest evidence given to `ctx.progress`, and how often it came.
+        self.progress: Any = None
+        self.progress_count = 0
+        #: {"result": …} or {"failure": …}, the last one said; None when there was none.
+        self.last: dict[str, Any] | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the pipe."""
+        if self._broken:
+            return
+        self._bytes += data
+        while (end := self._bytes.find(b"\n")) >= 0:
+            line = bytes(self._bytes[:end])
+            del self._bytes[: end + 1]
+            self._take(line)
+        if len(self._bytes) > _MAX_LINE_BYTES:
+            self._broken = True
+            self._bytes.clear()
+
+    def end(self) -> None:
+        """The pipe has closed."""
+        if self._silent and self.start_error is None:
+            self.started = True
+
+    def _take(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict) or len(said) != 1:
+            self._broken = True
+        elif "started" in said:
+            self.started = True
+        elif "start_error" in said:
+            self._take_start_error(said["start_error"])
+        elif "progress" in said:
+            self.progress = said["progress"]
+            self.progress_count += 1
+        elif "result" in said or "failure" in said:
+            self.last = said
+
+    def _take_start_error(self, said: Any) -> None:
+        code, step = (said.get("errno"), said.get("step")) if isinstance(said, dict) else (None, None)
+        self.start_error = StartError(code if isinstance(code, int) else 0, str(step))
