@@ -62,7 +62,7 @@ def pip(*args: str) -> None:
 
 def main() -> None:
     """Bring .venv up to date."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - told plainly
         sys.exit(
             f"setup: proofq needs Python 3.11 or 3.12; {sys.executable} is older. Name one with PYTHON=..."
         )
