@@ -24,6 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_SECONDS = 315_360_000.0
 MAX_COUNT = 1000
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -62,6 +63,8 @@ def text(value: JSON) -> str:
         raise DeclarationProblem(f"{repr(value)[:80]} is no text; write it in quotes")
     if "\0" in value:
         raise DeclarationProblem("it holds a NUL character, which no program can be given; remove it")
+    if _SURROGATE.search(value):
+        raise DeclarationProblem("it holds half a surrogate pair, which is no Unicode text; remove it")
     return value
 
 

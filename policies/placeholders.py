@@ -92,7 +92,7 @@ def expand_command(command: Sequence[str], values: Mapping[str, JSON]) -> tuple[
                 f"the value of {element} starts with '-' and the program would read it as an option; "
                 f'put "--" before {element} in the command, or write --option={element}, or use stdin'
             )
-        if len(argument.encode("utf-8")) >= MAX_ARGUMENT_BYTES:
+        if len(argument.encode("utf-8", "surrogatepass")) >= MAX_ARGUMENT_BYTES:
             raise PlaceholderProblem(
                 f"the argument {_short(element)} is longer than {MAX_ARGUMENT_BYTES - 1} bytes, "
                 "more than Linux passes to a program; pass it on stdin"
@@ -177,13 +177,9 @@ def _text(name: str, values: Mapping[str, JSON]) -> str:
         return ""
     text = value if isinstance(value, str) else _json_text(name, value)
     if "\0" in text:
-        raise PlaceholderProblem(
-            f"the value of {{{name}}} holds a NUL character, which no program can be given"
-        )
+        raise PlaceholderProblem(f"the value of {{{name}}} holds a NUL character, which no program can be given")
     if _SURROGATE.search(text):
-        raise PlaceholderProblem(
-            f"the value of {{{name}}} holds half a surrogate pair, which is no Unicode text"
-        )
+        raise PlaceholderProblem(f"the value of {{{name}}} holds half a surrogate pair, which is no Unicode text")
     return text
 
 

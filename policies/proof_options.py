@@ -6,6 +6,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
+from proofq.policies import declared
 from proofq.policies import schema as json_schema
 from proofq.policies.agent import DeclarationProblem, Proof
 
@@ -33,16 +34,16 @@ FUNCTION = re.compile(r"(?P<module>[^\s:{}]+):(?P<function>[A-Za-z_][A-Za-z0-9_]
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def check(declared: JSON) -> Proof:
+def check(proof: JSON) -> Proof:
     """Give one declared proof, a table with `kind` or a Proof; whether its placeholders are known is not seen."""
-    if isinstance(declared, Proof):
-        declared = {"kind": declared.kind, **declared.options, "must_change": declared.must_change}
-    if not isinstance(declared, dict):
+    if isinstance(proof, Proof):
+        proof = {"kind": proof.kind, **proof.options, "must_change": proof.must_change}
+    if not isinstance(proof, dict):
         raise DeclarationProblem('a proof is a table, such as { kind = "file", path = "{out}" }')
-    kind = _kind(declared.get("kind"))
-    must_change = declared.get("must_change", False)
+    kind = _kind(proof.get("kind"))
+    must_change = proof.get("must_change", False)
     _flag("must_change", must_change)
-    options = {key: each for key, each in declared.items() if key not in ("kind", "must_change")}
+    options = {key: each for key, each in proof.items() if key not in ("kind", "must_change")}
     for key in options:
         if key not in OPTIONS[kind]:
             known = sorted({*OPTIONS[kind], "must_change"})
@@ -68,8 +69,10 @@ def _kind(kind: JSON) -> str:
 def _string(key: str, value: JSON) -> None:
     if not isinstance(value, str) or not value:
         raise DeclarationProblem(f"{key} is {repr(value)[:80]}; it is text and not empty", key=(key,))
-    if "\0" in value:
-        raise DeclarationProblem(f"{key} holds a NUL character; remove it", key=(key,))
+    try:
+        declared.text(value)
+    except DeclarationProblem as problem:
+        raise DeclarationProblem(f"{key}: {problem.message}", key=(key,)) from problem
 
 
 def _bytes(key: str, value: JSON) -> None:
