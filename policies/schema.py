@@ -72,7 +72,7 @@ def read_json(document: str | bytes) -> JSON:
 def depth_exceeds(value: JSON, limit: int) -> bool:
     """Tell whether lists and objects are nested deeper than `limit`. Looks no deeper, whatever the depth."""
     level: list[JSON] = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [
             each
             for container in level
