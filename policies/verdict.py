@@ -22,9 +22,9 @@ PROOF_CLASSES: tuple[ProofClass, ...] = get_args(ProofClass)
 
 #: Caps of evidence: characters of one string, members of one object or list, levels, and values in all.
 MAX_TEXT = 500
-MAX_MEMBERS = 32
+MAX_MEMBERS = 20
 MAX_DEPTH = 5
-MAX_VALUES = 200
+MAX_VALUES = 64
 
 
 @dataclass(frozen=True)
