@@ -56,7 +56,7 @@ def choose(environ: Mapping[str, str], wrote: Binary | None) -> Binary:
             raise RedisUnavailable(
                 f"PROOFQ_EMBEDDED_SERVER names {named}, which is no program that can be run."
             )
-        binary = identify(found)
+        binary = identify(str(Path(found).absolute()))
     elif wrote is not None and _still_there(wrote):
         return wrote
     else:
@@ -75,7 +75,7 @@ def find(environ: Mapping[str, str]) -> str:
     for name in NAMES:
         found = shutil.which(name, path=environ.get("PATH"))
         if found is not None:
-            return found
+            return str(Path(found).absolute())
     bundled = bundled_server()
     if bundled is not None:
         return bundled

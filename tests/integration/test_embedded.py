@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -271,15 +272,46 @@ def test_unsafe_places_for_the_socket_are_refused(project: Project, tmp_path: Pa
     (runtime / "proofq").mkdir(mode=0o755)
     assert str(runtime) not in project.ensure()
     embedded.stop(project.state)
-    assert "a-long-name" not in project.ensure(XDG_RUNTIME_DIR=str(tmp_path / ("a-long-name" * 15)))
+    long = tmp_path / ("a-long-name" * 15)
+    long.mkdir()
+    assert str(long) not in project.ensure(XDG_RUNTIME_DIR=str(long))
 
 
-def test_server_gets_no_secrets(project: Project) -> None:
+def test_server_gets_no_secrets(project: Project, tmp_path: Path) -> None:
     """Nothing of the caller's environment but what a program needs to run reaches the server."""
-    project.ensure(OPENAI_API_KEY="secret", PROOFQ_OWNER="w1:boot:1:1")
+    # A server overwrites its environment in /proc with its title: what it was given is noted before it starts.
+    noted, wrapper = tmp_path / "environment", tmp_path / "redis-server"
+    wrapper.write_text(f'#!/bin/sh\nenv > {noted}\nexec {project.environ["PROOFQ_EMBEDDED_SERVER"]} "$@"\n')
+    wrapper.chmod(0o755)
+    project.ensure(PROOFQ_EMBEDDED_SERVER=str(wrapper), OPENAI_API_KEY="secret", PROOFQ_OWNER="w1:boot:1:1")
+    names = {line.split("=")[0] for line in noted.read_text().splitlines()}
+    assert "PATH" in names
+    assert names <= {"PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "PWD", "SHLVL", "_", "OLDPWD"}
+
+
+def test_pid_of_somebody_else_is_left_alone(project: Project) -> None:
+    """A pid file that names another process gets nobody killed: stop says that it could not."""
+    project.ensure()
     (pid,) = project.servers()
-    names = {item.split(b"=")[0] for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")}
-    assert names <= {b"PATH", b"LANG", b"LC_ALL", b"TZ", b"LD_LIBRARY_PATH", b""}
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        (project.state / "redis" / "server.pid").write_text(f"{bystander.pid}\n")
+        with pytest.raises(RedisUnavailable, match="unknown"):
+            embedded.stop(project.state, wait_s=0.2)
+        assert bystander.poll() is None
+        assert project.servers() == [pid]
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_who_looks_is_no_server(project: Project) -> None:
+    """Two commands that look at once whether a server is there do not take each other for one."""
+    project.ensure()
+    embedded.stop(project.state)
+    with (project.state / "redis" / "alive.lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert embedded.status(project.state).state == "stopped"
 
 
 def test_stop_and_status(project: Project) -> None:
