@@ -124,7 +124,7 @@ class Attempts:
         prepared = self.performer.prepare(held.task, spec)
         baseline = self.prover.baseline(held.task, spec)
         if self.owner.watch_isolation() or held.stopped:
-            self._stopped(held, spec)
+            self._stopped(held, spec, held.stopped or "isolated")
             return
         running = self.performer.start(prepared, START_TIMEOUT_S)
         held.attach(running.kill)
@@ -151,7 +151,7 @@ class Attempts:
         if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):
             return
         if end.killed_by:
-            self._stopped(held, spec)
+            self._stopped(held, spec, end.killed_by)
         elif isinstance(outcome, Failure):
             self._settle(held, Event("failed", self.name, failure=outcome))
         elif self._settle(held, Event("claim", self.name, claim=outcome.value)):
@@ -165,7 +165,7 @@ class Attempts:
         while True:
             verdict = self.prover.verify(held.task, spec)
             if held.stopped == "cancel":
-                self._stopped(held, spec)
+                self._stopped(held, spec, "cancel")
                 return
             if verdict.outcome != "cannot_tell" or self.clock.boottime() >= until_s:
                 break
@@ -196,9 +196,9 @@ class Attempts:
         reason = "the proofs hold although the attempt did not end well"
         return self._settle(held, Event("found", self.name, reason, verdict=verdict.to_dict()))
 
-    def _stopped(self, held: Held, spec: AgentSpec) -> None:
+    def _stopped(self, held: Held, spec: AgentSpec, reason: str) -> None:
         """We ended it: the reason that killed says what is written."""
-        self._settle(held, _EVENTS[held.stopped or "drain"](self.name, spec))
+        self._settle(held, _EVENTS[reason](self.name, spec))
 
     def _unknown_end(self, held: Held) -> None:
         task, spec = held.task, self.agents[held.task.agent]
@@ -244,4 +244,5 @@ _EVENTS: Mapping[str, Callable[[str, AgentSpec], Event]] = {
     "isolated": _given_back("the worker was out of contact for too long and stopped its agents"),
     "lost": _given_back("the lease was taken by somebody else"),
     "guard": lambda name, _: _lost(name, "a process of its worker died", death=True),
+    "shutdown": _given_back("the worker was shut down"),
 }

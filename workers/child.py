@@ -10,18 +10,17 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies.classify import classify
 from proofq.policies.failure import Failure
+from proofq.workers import python_proof
 from proofq.workers.context import Context
 from proofq.workers.preload import Agents, Preload, resolve
 from proofq.workers.report import MAX_RESULT_BYTES, NotStrictJSON, Reporter, strict_json
@@ -61,10 +60,8 @@ def run_agent(job: Job) -> Any:
 
 
 def run_proof(job: Job) -> Any:
-    """Call the proof `payload["function"]`, "module:function", with one frozen object made of `payload["facts"]`."""
-    facts = job.payload["facts"]
-    frozen = namedtuple("Facts", list(facts))(**facts)
-    return resolve(job.payload["function"])(frozen)
+    """Call the `python` proof `payload["function"]` of the folder `payload["project"]`; see `python_proof.run`."""
+    return python_proof.run(job.payload["function"], job.payload["facts"], job.payload["project"])
 
 
 def run(runner: str, agents: Agents, env: Mapping[str, str], payload: int, report: int) -> int:
@@ -108,14 +105,19 @@ def _report_failure(reporter: Reporter, failure: Failure) -> int:
 
 
 def _set_stage(env: Mapping[str, str]) -> None:
-    """The attempt's environment, and standard streams on the captured descriptors, whatever was loaded before."""
-    # As in any Python: a write into a pipe nobody reads is an error, not a death.
-    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(ignored, signal.SIG_IGN)
+    """The attempt's environment, and nothing that was derived from another one."""
     os.environ.clear()
     os.environ.update(env)
-    time.tzset()
+    if "TZ" in env:
+        time.tzset()
     tempfile.tempdir = None
+
+
+def set_streams() -> None:
+    """Standard streams on descriptors 0 to 2, whatever was loaded before.
+
+    Made before the fork: a page that a child does not touch is a page that need not be copied.
+    """
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = open(  # noqa: SIM115 - a descriptor, not a path
@@ -143,6 +145,7 @@ def _read_payload(descriptor: int) -> dict[str, Any]:
 
 def main() -> int:
     """Be a fresh interpreter's child; `argv` is SETUP PAYLOAD REPORT, three descriptors."""
+    set_streams()
     setup_fd, payload, report = (int(text) for text in sys.argv[1:4])
     setup = _read_payload(setup_fd)
     try:

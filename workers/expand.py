@@ -82,7 +82,8 @@ class Expander:
             raise Unfit(str(problem)) from problem
 
     def _env(self, task: Task, spec: AgentSpec, mine: Places) -> dict[str, str]:
-        key_env = self.providers[spec.provider].key_env if spec.provider in self.providers else None
+        provider = self.providers.get(spec.provider or "")
+        key_env = provider.key_env if provider else None
         wanted = [*COMMON, *spec.pass_env, *([key_env] if key_env else [])]
         passed = {name: self.environ[name] for name in wanted if name in self.environ and name not in WITHHELD}
         return passed | {

@@ -89,7 +89,9 @@ class Running:
         ended = self._ended
         if ended is None:
             raise RuntimeError("asked for the ending of a process that runs")
-        return Ending(ended.exit_code, ended.signal, ended.killed_by, ended.report, self.output_tail())
+        return Ending(
+            ended.exit_code, ended.signal, ended.killed_by, ended.report, self.output_tail(), self.full_stdout()
+        )
 
     @property
     def progress(self) -> tuple[int, Any]:

@@ -1,14 +1,13 @@
 """The supervisor of one lane: many slots, one owner, one forkserver. It holds Redis and settles; it runs no agent.
 
-`python -m proofq.workers.supervisor` is started by the launcher. Exit codes: 0 drained or burst done, 75 begin again
-(a guard died, or the fleet has buried this owner).
+serve.py puts it together. Exit codes: 0 drained or burst done, 75 begin again (a guard died, or the fleet has buried
+this owner).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ from proofq.workers import host as hosts
 from proofq.workers import keys, proctree
 from proofq.workers.attempt import Attempts, Performer, Prover
 from proofq.workers.bell import Bell
-from proofq.workers.clock import SystemClock
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
 from proofq.workers.insist import insist
@@ -303,17 +301,3 @@ class Supervisor:
             for name, spec in self._agents.items()
         }
         insist(lambda: self._store.publish_catalogue(entries), self._clock, self._drain_asked.is_set)
-
-
-def watch_signals(supervisor: Supervisor) -> None:
-    """TERM and INT ask for a drain; must be called from the main thread."""
-
-    def on_signal(number: int, frame: object) -> None:
-        supervisor.on_term()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-
-
-def clock() -> SystemClock:
-    return SystemClock()

@@ -1,0 +1,137 @@
+"""Starts what a declaration says, through the forkserver: agents, proofs of the user's, and the warm verifier."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from proofq.policies.agent import AgentSpec
+from proofq.policies.failure import Failure
+from proofq.workers.attempt import AttemptFailed
+from proofq.workers.child import RUN_AGENT, RUN_PROOF
+from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
+from proofq.workers.record import Task
+from proofq.workers.running import Running
+from proofq.workers.spawner import Spawner, SpawnFailed, SpawnRequest
+from proofq.workers.warm import Started
+
+#: The kernel's answers that mean "not now, for anybody": our host is at a limit, the task is not to blame.
+_HOST_IS_FULL = frozenset(
+    {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EIO, errno.EROFS}
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `start` needs of a task and its declaration."""
+
+    task: Task
+    spec: AgentSpec
+    expanded: Expanded
+
+
+class LocalPerformer:
+    """The attempt's `Performer` on this host. `end_earlier` kills what an earlier attempt of a task left here."""
+
+    def __init__(self, spawner: Spawner, expander: Expander, end_earlier: Callable[[Task], None]) -> None:
+        self._spawner = spawner
+        self._expander = expander
+        self._end_earlier = end_earlier
+
+    def prepare(self, task: Task, spec: AgentSpec) -> Prepared:
+        try:
+            expanded = self._expander.expand(task, spec)
+            expanded.places.make()
+        except Unfit as problem:
+            raise AttemptFailed(problem.failure) from problem
+        except OSError as problem:
+            reason = f"the attempt's folders cannot be made: {problem}"
+            raise AttemptFailed(Failure("infrastructure", reason, source="host", phase="start")) from problem
+        if task.attempt > 1:
+            self._end_earlier(task)
+        return Prepared(task, spec, expanded)
+
+    def start(self, prepared: Prepared, timeout_s: float) -> Running:
+        try:
+            running = self._spawner.spawn(_request(prepared))
+        except SpawnFailed as problem:
+            kind = "infrastructure" if problem.errno in _HOST_IS_FULL or problem.errno == 0 else "start_unconfirmed"
+            raise AttemptFailed(Failure(kind, str(problem), source="host", phase="start")) from problem
+        if running.wait_started(timeout_s):
+            return running
+        running.kill("start_unconfirmed", 0.0)
+        running.wait_ended(None)
+        ended = running.ended
+        if ended is not None and ended.start_error is not None:
+            said = ended.start_error
+            why = f"it could not be started: {said.step}: {os.strerror(said.errno)}"
+        elif ended is not None and ended.killed_by != "start_unconfirmed":
+            why = f"its process ended before its start was confirmed ({ended.killed_by or ended.exit_code})"
+        else:
+            why = f"its start was not confirmed within {timeout_s:g} s"
+        raise AttemptFailed(Failure("start_unconfirmed", why, source="host", phase="start"))
+
+
+def _request(prepared: Prepared) -> SpawnRequest:
+    task, spec, expanded = prepared.task, prepared.spec, prepared.expanded
+    places = expanded.places
+    common: dict[str, Any] = {
+        "env": expanded.env,
+        "cwd": expanded.cwd,
+        "stdin": None if expanded.stdin is None else expanded.stdin.encode("utf-8"),
+        "stdout": places.stdout,
+        "stderr": places.stderr,
+    }
+    if spec.kind == "command":
+        document = any(proof.kind == "json" for proof in spec.proofs)
+        return SpawnRequest(kind="command", argv=expanded.argv, keep_stdout=document, **common)
+    payload = {
+        "agent": spec.name,
+        "inputs": dict(expanded.inputs),
+        "task_id": task.id,
+        "attempt": task.attempt,
+        "workdir": str(places.workdir),
+        "taskdir": str(places.taskdir),
+        "repair": None,
+    }
+    return SpawnRequest(kind="function", runner=RUN_AGENT, payload=payload, **common)
+
+
+def start_verifier(spawner: Spawner, cwd: str) -> Started:
+    """A warm verifier, as the pool of the verifier's client wants it."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        argv = ("proofq.workers.verifier", "--fd", "3")
+        environ = {name: os.environ[name] for name in COMMON if name in os.environ}
+        request = SpawnRequest(kind="interpreter", argv=argv, env=environ, cwd=cwd, fds={3: theirs.fileno()})
+        try:
+            running = spawner.spawn(request)
+        except SpawnFailed:
+            ours.close()
+            raise
+    return Started(ours, partial(running.kill, "recycled", 0.0))
+
+
+def run_python_proof(
+    spawner: Spawner, project: str, function: str, facts: Mapping[str, Any], timeout_s: float
+) -> Mapping[str, Any]:
+    """One proof of the user's in a process of its own. TimeoutError at the deadline, the process killed."""
+    environ = {name: os.environ[name] for name in COMMON if name in os.environ}
+    payload = {"function": function, "facts": dict(facts), "project": project}
+    request = SpawnRequest(kind="function", runner=RUN_PROOF, payload=payload, env=environ, cwd=project)
+    running = spawner.spawn(request)
+    if not running.wait_ended(timeout_s):
+        running.kill("timeout", 0.0)
+        running.wait_ended(None)
+        raise TimeoutError
+    said = running.ending()
+    report = said.report or {}
+    if isinstance(report.get("result"), Mapping):
+        result: Mapping[str, Any] = report["result"]
+        return result
+    return {"error": f"its process ended without an answer (exit {said.exit_code}, signal {said.signal})"}

@@ -1,0 +1,148 @@
+"""`python -m proofq.workers.serve`: one lane's supervisor process, put together and run.
+
+The launcher starts it with its post and the settings on the command line, the Redis URL in PROOFQ_REDIS_URL, and the
+reading end of its lifeline pipe. Exit codes: see supervisor.py; 2 for a project that cannot be served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from proofq.policies.agent import AgentSpec
+from proofq.workers import bury, connection, keys, logs, proctree, project
+from proofq.workers import host as hosts
+from proofq.workers import perform as performing
+from proofq.workers.child import Job
+from proofq.workers.clock import SystemClock
+from proofq.workers.errors import Error
+from proofq.workers.expand import WITHHELD, Expander
+from proofq.workers.forkserver import Config
+from proofq.workers.guard import OwnerMarker
+from proofq.workers.preload import Preload
+from proofq.workers.prove import LocalProver
+from proofq.workers.record import Task, parse_attempts
+from proofq.workers.scripts import RedisRunner
+from proofq.workers.spawner import Spawner, SpawnRequest
+from proofq.workers.store import Store
+from proofq.workers.supervisor import Hands, Post, Supervisor
+from proofq.workers.verify import Verifier
+
+log = logging.getLogger(__name__)
+
+DESCRIBE = "proofq.workers.serve:describe"
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """Runs in a child, where the agents' modules are loaded: every declaration of the project, as JSON."""
+    found = project.load(Path(job.payload["root"]), import_modules=True)
+    return {name: spec.to_dict() for name, spec in found.agents.items()}
+
+
+def main() -> int:
+    options = _options()
+    logs.to_stderr()
+    try:
+        return _serve(options)
+    except Error as problem:
+        log.error("cannot_serve: %s", problem)
+        return problem.exit_code
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # Before any thread: a thread of their own takes these two. The forkserver ignores them, its children start afresh.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    mine = project.load(Path(options.root), options=json.loads(options.settings))
+    clock, url, owner_id = SystemClock(), os.environ["PROOFQ_REDIS_URL"], SystemClock().name()
+    guards_lost: list[str] = []
+    supervisor: Supervisor | None = None
+
+    def on_guard_lost(why: str) -> None:
+        guards_lost.append(why)
+        if supervisor is not None:
+            supervisor.on_guard_lost(why)
+
+    spawner = Spawner(_forkserver_config(mine, url, owner_id), on_guard_lost, lifeline=options.lifeline_fd)
+    spawner.start()
+    client = connection.connect(url)
+    store = Store(client, RedisRunner(client), clock)
+    agents = _declared(spawner, mine.root)
+    post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
+    supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store), owner_id)
+    threading.Thread(target=_hear_signals, args=(supervisor,), name="signals", daemon=True).start()
+    if guards_lost:
+        supervisor.on_guard_lost(guards_lost[0])
+    return supervisor.run()
+
+
+def _forkserver_config(mine: project.Project, url: str, owner_id: str) -> Config:
+    marker = OwnerMarker(owner_id, proctree.identity(os.getpid()))
+    preload = Preload("proofq.workers.project:preload", mine.preload_argument(), (str(mine.root),))
+    return Config(marker.text, preload, bury.FUNCTION, bury.argument(url, owner_id, hosts.host_id()))
+
+
+def _declared(spawner: Spawner, root: Path) -> dict[str, AgentSpec]:
+    """Asks a child, so that no module of the user's is ever imported beside the leases."""
+    environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
+    request = SpawnRequest(kind="function", runner=DESCRIBE, payload={"root": str(root)}, env=environ, cwd=str(root))
+    running = spawner.spawn(request)
+    running.wait_ended(None)
+    report: Mapping[str, Any] = running.ending().report or {}
+    if not isinstance(report.get("result"), Mapping):
+        raise Error(f"The agents of {root} could not be read: {running.output_tail()[-2000:] or report}")
+    return {name: AgentSpec.from_dict(said) for name, said in report["result"].items()}
+
+
+def _hands(spawner: Spawner, mine: project.Project, store: Store) -> Hands:
+    root = str(mine.root)
+    expander = Expander(mine.root, mine.state_dir, mine.providers, os.environ)
+    verifier = Verifier(
+        hosts.host_name(),
+        partial(performing.start_verifier, spawner, root),
+        partial(performing.run_python_proof, spawner, root),
+    )
+    performer = performing.LocalPerformer(spawner, expander, partial(_end_earlier, store, hosts.LocalHost()))
+
+    def close() -> None:
+        verifier.close()
+        spawner.close()
+
+    return Hands(spawner.forkserver.pid, performer, LocalProver(verifier, expander), close)
+
+
+def _end_earlier(store: Store, here: hosts.LocalHost, task: Task) -> None:
+    """No attempt starts on this host while a process of an earlier one lives here."""
+    for record in parse_attempts(store.client.hgetall(keys.attempts(task.id))):
+        if record.get("host") == hosts.host_name() and record.get("pid") and record["n"] < task.attempt:
+            here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))
+
+
+def _hear_signals(supervisor: Supervisor) -> None:
+    while True:
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        supervisor.on_term()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m proofq.workers.serve", description=__doc__)
+    parser.add_argument("--root", required=True, help="folder of the project")
+    parser.add_argument("--name", required=True, help="name of the worker")
+    parser.add_argument("--lane", required=True)
+    parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--settings", required=True, help="settings given on the command line, as JSON")
+    parser.add_argument("--lifeline-fd", type=int, required=True)
+    parser.add_argument("--burst", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
