@@ -1,6 +1,6 @@
 """proofq: a worker queue for AI agents; success is a claim until it has been read back from the world.
 
-Everything here is imported when it is first used, so that declaring an agent needs no Redis client.
+Everything named here is loaded when it is first used, so that importing proofq costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,38 +9,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from proofq.policies.classify import classify
+    from proofq.policies.classify import classify as classify
     from proofq.workers import proof_builders as proofs
-    from proofq.workers.declare import agent
-    from proofq.workers.errors import (
-        BadInput,
-        DeclarationError,
-        Error,
-        KeyConflict,
-        NotBuilt,
-        NotProven,
-        RedisUnavailable,
-        TaskFailed,
-        UnknownAgent,
-    )
+    from proofq.workers.api import Task as Task
+    from proofq.workers.api import enqueue as enqueue
+    from proofq.workers.api import run as run
+    from proofq.workers.declare import agent as agent
+    from proofq.workers.errors import BadInput as BadInput
+    from proofq.workers.errors import DeclarationError as DeclarationError
+    from proofq.workers.errors import Error as Error
+    from proofq.workers.errors import KeyConflict as KeyConflict
+    from proofq.workers.errors import NotBuilt as NotBuilt
+    from proofq.workers.errors import NotProven as NotProven
+    from proofq.workers.errors import RedisUnavailable as RedisUnavailable
+    from proofq.workers.errors import Refused as Refused
+    from proofq.workers.errors import TaskFailed as TaskFailed
+    from proofq.workers.errors import UnknownAgent as UnknownAgent
+    from proofq.workers.errors import UnknownTask as UnknownTask
 
 __version__ = "0.1.0"
-
-#: Where each public name lives: "module:name", or a module itself.
-_LAZY = {
-    "agent": "proofq.workers.declare:agent",
-    "classify": "proofq.policies.classify:classify",
-    "proofs": "proofq.workers.proof_builders",
-    "BadInput": "proofq.workers.errors:BadInput",
-    "DeclarationError": "proofq.workers.errors:DeclarationError",
-    "Error": "proofq.workers.errors:Error",
-    "KeyConflict": "proofq.workers.errors:KeyConflict",
-    "NotBuilt": "proofq.workers.errors:NotBuilt",
-    "NotProven": "proofq.workers.errors:NotProven",
-    "RedisUnavailable": "proofq.workers.errors:RedisUnavailable",
-    "TaskFailed": "proofq.workers.errors:TaskFailed",
-    "UnknownAgent": "proofq.workers.errors:UnknownAgent",
-}
 
 __all__ = [
     "BadInput",
@@ -50,26 +37,51 @@ __all__ = [
     "NotBuilt",
     "NotProven",
     "RedisUnavailable",
+    "Refused",
+    "Task",
     "TaskFailed",
     "UnknownAgent",
-    "__version__",
+    "UnknownTask",
     "agent",
     "classify",
+    "enqueue",
     "proofs",
+    "run",
 ]
+
+#: Public name -> "module:name", or the module itself.
+_PLACES = {
+    "agent": "proofq.workers.declare:agent",
+    "classify": "proofq.policies.classify:classify",
+    "enqueue": "proofq.workers.api:enqueue",
+    "proofs": "proofq.workers.proof_builders",
+    "run": "proofq.workers.api:run",
+    "Task": "proofq.workers.api:Task",
+    "BadInput": "proofq.workers.errors:BadInput",
+    "DeclarationError": "proofq.workers.errors:DeclarationError",
+    "Error": "proofq.workers.errors:Error",
+    "KeyConflict": "proofq.workers.errors:KeyConflict",
+    "NotBuilt": "proofq.workers.errors:NotBuilt",
+    "NotProven": "proofq.workers.errors:NotProven",
+    "RedisUnavailable": "proofq.workers.errors:RedisUnavailable",
+    "Refused": "proofq.workers.errors:Refused",
+    "TaskFailed": "proofq.workers.errors:TaskFailed",
+    "UnknownAgent": "proofq.workers.errors:UnknownAgent",
+    "UnknownTask": "proofq.workers.errors:UnknownTask",
+}
 
 
 def __getattr__(name: str) -> Any:
-    place = _LAZY.get(name)
+    place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module 'proofq' has no attribute {name!r}")
-    module, _, attribute = place.partition(":")
+    module, _, inside = place.partition(":")
     found: Any = importlib.import_module(module)
-    if attribute:
-        found = getattr(found, attribute)
+    if inside:
+        found = getattr(found, inside)
     globals()[name] = found
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return [*__all__, "__version__"]

@@ -1,0 +1,159 @@
+"""A task as people and scripts see it: the JSON of `show`, of `tasks`, and its breadcrumbs.
+
+Everything of one task comes from one snapshot, so that no part of a document contradicts another.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from proofq.policies import lifecycle
+from proofq.policies.failure import Failure
+from proofq.workers import fleet, keys, places
+from proofq.workers.clock import iso
+from proofq.workers.errors import Error
+from proofq.workers.record import Breadcrumb, Task
+from proofq.workers.snapshot import Snapshot
+from proofq.workers.store import Store, reading
+
+#: Tasks that are read from Redis in one go when many are listed.
+PAGE: Final = 500
+
+
+def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
+    """The document of `proofq show`. `state_dir` is this host's. Raises UnknownTask, and Error for a damaged row."""
+    snapshot = snapshot_of(store, task_id)
+    task = snapshot.task
+    return {
+        "id": task.id,
+        "agent": task.agent,
+        "lane": task.lane,
+        "queue": task.queue,
+        "state": task.state,
+        "waiting_for": waiting_for(store, task),
+        "enqueued_at": iso(task.enqueued_at),
+        "not_before": iso(task.not_before),
+        "expires_at": iso(task.expires_at) if task.state in lifecycle.WAITING else None,
+        "ended_at": iso(task.ended_at),
+        "max_age_s": task.max_age_s,
+        "attempt": task.attempt,
+        "counted": task.counted,
+        "max_attempts": task.max_attempts,
+        "inputs": task.inputs,
+        "attempts": [_attempt(task.id, record, state_dir) for record in snapshot.attempts],
+        "failure": failure(task.failure),
+        "verdict": task.verdict,
+        "claim": task.claim,
+        "cancel_asked": task.cancel,
+        "breadcrumbs": [crumb(each) for each in snapshot.crumbs],
+        "taskdir": str(places.of(state_dir, task.id, 0).taskdir) if _was_here(snapshot) else None,
+    }
+
+
+def snapshot_of(store: Store, task_id: str) -> Snapshot:
+    """Everything of one task as of one instant. Raises UnknownTask, and Error where its rows cannot be read."""
+    try:
+        return store.snapshot(task_id)
+    except ValueError as problem:
+        raise Error(f"{problem}. `proofq audit` says what is wrong with it.") from problem
+
+
+def item(task: Task) -> dict[str, Any]:
+    """One item of `proofq tasks`."""
+    return {
+        "id": task.id,
+        "agent": task.agent,
+        "state": task.state,
+        "attempt": task.attempt,
+        "class": task.failure.kind if task.failure else None,
+        "enqueued_at": iso(task.enqueued_at),
+    }
+
+
+def newest(store: Store) -> Iterator[Task]:
+    """Every task, newest first, a page at a time. Those enqueued meanwhile are left out, none comes twice."""
+    offset, before = 0, set[str]()
+    while page := store.newest(offset, PAGE):
+        # What was enqueued since the last page has moved its end into this one.
+        yield from store.read_many([task_id for task_id in page if task_id not in before])
+        offset, before = offset + len(page), set(page)
+
+
+def crumbs_from(store: Store, task_id: str, number: int) -> list[Breadcrumb]:
+    """The breadcrumbs of a task from the `number`th (0 = the first) on."""
+    with reading(keys.crumbs(task_id)):
+        rows = store.client.lrange(keys.crumbs(task_id), number, -1)
+    return [Breadcrumb.parse(raw.decode("utf-8", "replace")) for raw in rows]
+
+
+def crumb(each: Breadcrumb) -> dict[str, Any]:
+    """One breadcrumb. `rule` is the name of the rule that chose the event, "" where none had to."""
+    return {
+        "at": iso(each.at),
+        "from": each.source,
+        "event": each.event,
+        "to": each.to,
+        "reason": each.reason,
+        "rule": each.evidence,
+        "attempt": each.attempt,
+        "fence": each.fence,
+        "who": each.who,
+    }
+
+
+def failure(failed: Failure | None) -> dict[str, Any] | None:
+    """A failure under the names of the contract."""
+    if failed is None:
+        return None
+    return {
+        "class": failed.kind,
+        "reason": failed.reason,
+        "retry_after_s": failed.retry_after_s,
+        "fingerprint": failed.fingerprint,
+        "source": failed.source,
+        "phase": failed.phase,
+    }
+
+
+def waiting_for(store: Store, task: Task) -> dict[str, Any] | None:
+    """What a task waits for besides a free slot: a worker, a time or a human; None where it is none of these."""
+    match task.state:
+        case lifecycle.QUEUED if not fleet.serves(store, task.agent, task.lane):
+            return {"what": "worker", "name": task.agent, "until": None}
+        case lifecycle.DEFERRED:
+            return {"what": "time", "name": None, "until": iso(task.not_before)}
+        case lifecycle.HELD:
+            return {"what": "human", "name": None, "until": None}
+        case _:
+            return None
+
+
+def _attempt(task_id: str, record: Mapping[str, Any], state_dir: Path) -> dict[str, Any]:
+    """One attempt. Its paths are on the host where it ran, so they are given there alone."""
+    number = int(record["n"])
+    here = record.get("host") == socket.gethostname()
+    of_attempt = places.of(state_dir, task_id, number)
+    return {
+        "n": number,
+        "fence": record.get("fence"),
+        "leased_at": iso(record.get("leased_at")),
+        "started_at": iso(record.get("started_at")),
+        "ended_at": iso(record.get("ended_at")),
+        "outcome": record.get("outcome"),
+        "counted": bool(record.get("counted")),
+        "class": record.get("class"),
+        "reason": record.get("reason"),
+        "worker": record.get("worker"),
+        "host": record.get("host"),
+        "pid": record.get("pid"),
+        "workdir": str(of_attempt.workdir) if here else None,
+        "stdout": str(of_attempt.stdout) if here else None,
+        "stderr": str(of_attempt.stderr) if here else None,
+    }
+
+
+def _was_here(snapshot: Snapshot) -> bool:
+    return any(record.get("host") == socket.gethostname() for record in snapshot.attempts)

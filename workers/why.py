@@ -1,0 +1,73 @@
+"""Gathers what `policies.explain` needs to say why a task is where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proofq.policies import explain, lifecycle
+from proofq.policies.explain import Explanation, Story
+from proofq.workers import fleet, task_view
+from proofq.workers.clock import iso
+from proofq.workers.errors import Error
+from proofq.workers.record import Breadcrumb
+from proofq.workers.snapshot import Snapshot
+from proofq.workers.store import Store
+
+
+def why(store: Store, task_id: str) -> Explanation:
+    """Why the task is where it is. Raises UnknownTask, and Error for damaged rows."""
+    snapshot = task_view.snapshot_of(store, task_id)
+    if not snapshot.crumbs:
+        raise Error(
+            f"Task {task_id} has no breadcrumbs, so nothing says why. `proofq audit` says what is wrong with it."
+        )
+    task = snapshot.task
+    alone = task.state == lifecycle.QUEUED and not fleet.serves(store, task.agent, task.lane)
+    return explain.explain(_story(snapshot, alone))
+
+
+def _story(snapshot: Snapshot, waits_for_worker: bool) -> Story:
+    task, last = snapshot.task, snapshot.attempts[-1] if snapshot.attempts else {}
+    arrival = _arrival(snapshot.crumbs)
+    newest = snapshot.crumbs[-1]
+    refused = lifecycle.is_refused(newest.event)
+    failed = task.failure
+    return Story(
+        id=task.id,
+        agent=task.agent,
+        state=task.state,
+        attempt=task.attempt,
+        counted=task.counted,
+        max_attempts=task.max_attempts,
+        event=arrival.event,
+        at=iso(arrival.at) or "",
+        who=arrival.who,
+        reason=arrival.reason,
+        rule=_rule(snapshot.crumbs, arrival),
+        kind=failed.kind if failed else str(last.get("class") or ""),
+        failure_reason=failed.reason if failed else str(last.get("reason") or "") if last.get("class") else "",
+        worker=str(last.get("worker") or ""),
+        host=str(last.get("host") or ""),
+        not_before=iso(task.not_before) or "",
+        expires_at=iso(task.expires_at) or "",
+        max_age_s=task.max_age_s,
+        cancel_asked=task.cancel,
+        taken_over=arrival.event == "reap",
+        waits_for_worker=waits_for_worker,
+        refused=(newest.event.partition(":")[2], newest.reason) if refused else None,
+        proofs=[(proof["kind"], proof["outcome"]) for proof in (task.verdict or {}).get("proofs", [])],
+    )
+
+
+def _arrival(crumbs: Sequence[Breadcrumb]) -> Breadcrumb:
+    """The breadcrumb that says how the task came to be as it is: its last move, or a change of hands after that."""
+    known = [each for each in crumbs if not lifecycle.is_refused(each.event) and each.event != "ask_cancel"]
+    return known[-1]
+
+
+def _rule(crumbs: Sequence[Breadcrumb], arrival: Breadcrumb) -> str:
+    """The rule that decided. A task whose pause is over stands where the rule before the pause had sent it."""
+    if arrival.event == "due":
+        before = [each for each in crumbs if each.to == lifecycle.DEFERRED and each.at <= arrival.at]
+        return (before[-1].evidence or arrival.event) if before else arrival.event
+    return arrival.evidence or arrival.event
