@@ -65,7 +65,13 @@ class Task:
         """From HGETALL, as a mapping or as the flat list that a script returns. ValueError for a row that is none."""
         if not isinstance(raw, Mapping):
             raw = dict(zip(raw[::2], raw[1::2], strict=True))
-        row = {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in raw.items()}
+        return cls.read(
+            task_id, {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in raw.items()}
+        )
+
+    @classmethod
+    def read(cls, task_id: str, row: Mapping[str, str]) -> Task:
+        """From the fields as text. ValueError for a row that is none."""
         try:
             failure = _json(row, "failure")
             return cls(
@@ -129,10 +135,10 @@ class Breadcrumb:
     evidence: str = ""
 
     @classmethod
-    def parse(cls, raw: bytes) -> Breadcrumb:
+    def parse(cls, raw: str) -> Breadcrumb:
         return cls(*json.loads(raw))
 
 
-def parse_attempts(raw: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+def parse_attempts(raw: Mapping[str, str]) -> list[dict[str, Any]]:
     """The records of a task's attempts, in order."""
     return sorted((json.loads(value) for value in raw.values()), key=lambda record: int(record["n"]))

@@ -12,7 +12,7 @@ from proofq.policies.lifecycle import RQ_STATUS
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
 
-NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore")
+NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore", "peek")
 
 Argument = str | bytes | int
 

@@ -18,8 +18,9 @@ from proofq.policies import lifecycle
 from proofq.workers import keys, rq_view
 from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable, UnknownTask
-from proofq.workers.record import Breadcrumb, Lease, Task, parse_attempts
+from proofq.workers.record import Lease, Task
 from proofq.workers.scripts import Argument, DamagedKey, Runner
+from proofq.workers.snapshot import Peek, Snapshot
 
 
 @dataclass(frozen=True)
@@ -100,19 +101,6 @@ class Watch:
     strays: list[str]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything Redis holds of one task, read in one transaction, so that no reader sees half a step."""
-
-    task: Task
-    crumbs: list[Breadcrumb]
-    attempts: list[dict[str, Any]]
-    job: dict[str, str]
-    registries: dict[str, bool]
-    in_queue: int
-    results: list[dict[str, str]]
-
-
 class Store:
     """The verbs. `runner` runs the scripts; `client` serves the reads."""
 
@@ -148,7 +136,8 @@ class Store:
             del plan["not_before_ms"]
         job: list[Argument] = []
         for name, value in birth.job.items():
-            job += [name, value if isinstance(value, bytes) else str(value)]
+            # rq's status is an enum that is a str: its value is meant, not its name.
+            job += [name, value if isinstance(value, bytes | str) else str(value)]
         answer = self._call("enqueue", rq_view.compact(plan), *job)
         return answer[0].decode(), answer[1].decode()
 
@@ -272,34 +261,23 @@ class Store:
         with reading(keys.leases(owner)):
             return [name.decode() for name in self.client.hkeys(keys.leases(owner))]
 
+    def peek(self, task_id: str, queue: str = "", owner: str = "") -> Peek:
+        """Everything Redis holds of the task, whatever state that is in; ValueError for rows that are none of ours.
+
+        `queue`: where to look for an id whose task has no row; `owner`: one whose lease is looked at as well.
+        """
+        return Peek.parse(task_id, self._call("peek", task_id, queue, owner)[1])
+
     def snapshot(self, task_id: str) -> Snapshot:
-        """The task with everything that must agree with it, as of one instant. `UnknownTask` when there is none."""
-        # The queue's name never changes, so it may be read before the transaction.
-        queue = self.read(task_id).queue
-        with reading(keys.task(task_id)), self.client.pipeline(transaction=True) as pipe:
-            pipe.hgetall(keys.task(task_id))
-            pipe.lrange(keys.crumbs(task_id), 0, -1)
-            pipe.hgetall(keys.attempts(task_id))
-            pipe.hgetall(keys.rq_job(task_id))
-            pipe.xrange(keys.rq_results(task_id))
-            pipe.lpos(keys.rq_queue(queue), task_id, count=0)
-            pipe.zrange(keys.rq_registry("started", queue), 0, -1)
-            for status in _REGISTRIES:
-                pipe.zscore(keys.rq_registry(status, queue), task_id)
-            row, crumbs, attempts, job, results, places, started, *scores = pipe.execute(raise_on_error=True)
-        if not row:
-            raise UnknownTask(f"No task has the id {task_id}. `proofq tasks` lists those there are.")
-        registries = {status: score is not None for status, score in zip(_REGISTRIES, scores, strict=True)}
-        registries["started"] = any(member.split(b":")[0].decode() == task_id for member in started)
-        return Snapshot(
-            task=Task.parse(task_id, row),
-            crumbs=[Breadcrumb.parse(raw) for raw in crumbs],
-            attempts=parse_attempts(attempts),
-            job={name.decode(): value.decode("utf-8", "replace") for name, value in job.items() if name != b"data"},
-            registries=registries,
-            in_queue=len(places),
-            results=[{name.decode(): value.decode() for name, value in fields.items()} for _, fields in results],
-        )
+        """The task with everything that must agree with it, as of one instant. `UnknownTask` when there is none,
+        `DamagedKey` when its row is no hash, ValueError when the row cannot be read."""
+        peek = self.peek(task_id)
+        if peek.row:
+            return Snapshot.of(peek)
+        for key, actual in peek.damaged:
+            if key == keys.task(task_id):
+                raise DamagedKey(key, actual)
+        raise UnknownTask(f"No task has the id {task_id}. `proofq tasks` lists those there are.")
 
     def newest(self, offset: int, count: int) -> list[str]:
         """Ids of tasks, newest first."""
@@ -333,9 +311,6 @@ class Store:
         with reading(keys.CATALOGUE):
             rows = self.client.hgetall(keys.CATALOGUE)
         return {name.decode(): json.loads(value) for name, value in rows.items()}
-
-
-_REGISTRIES = ("deferred", "finished", "failed", "canceled")
 
 
 class StaleOwner(Exception):
