@@ -1,0 +1,126 @@
+"""The demo from beginning to end: two workers, one killed on the way, and every task ends proven or told why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import proofq
+from proofq.policies.lifecycle import RUNNING, TERMINAL
+from proofq.workers import proctree
+from proofq.workers.demo import claims
+from proofq.workers.demo.parts import Part, cast
+from proofq.workers.demo.screen import Progress, Report
+from proofq.workers.demo.stage import BOOT_S, Stage, StageError, Worker, kill, stage, wait_until
+from proofq.workers.proctree import ProcessId
+
+#: Seconds from the first task to the last end; what is not over by then is told as a thing that did not hold.
+PLAY_S: Final = 55.0
+#: Seconds until the slow tasks must be running, and how long one works before its worker is killed.
+RUNNING_S: Final = 15.0
+KILL_AFTER_S: Final = 2.0
+#: Seconds between two looks at the tasks.
+LOOK_S: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Killed:
+    """The worker that was killed: the name its attempts bear, the slow parts live on it, and their agents."""
+
+    name: str
+    agents: Mapping[str, ProcessId]
+
+
+def run() -> int:
+    """Play the demo and show it. Returns 0 if everything held that it claims to show, else 1."""
+    report = Report()
+    with stage() as made:
+        parts = cast(Path(proofq.__file__).parent, made.out)
+        with Progress(parts) as progress:
+            seen = _play(made, parts, progress)
+        found = claims.judge(seen)
+        report.tasks(parts, seen.shown)
+        report.verdict(seen.audit, found)
+    return 0 if all(claim.held for claim in found) else 1
+
+
+def _play(made: Stage, parts: Sequence[Part], progress: Progress) -> claims.Seen:
+    made.command("redis", "start")
+    workers = [made.start_worker(name) for name in ("one", "two")]
+    for worker in workers:
+        wait_until(worker.ready, BOOT_S, f"worker {worker.name}")
+    progress.say("two workers are ready; the tasks are enqueued")
+    tasks = {part.name: proofq.enqueue(part.agent, part.inputs) for part in parts}
+    watch = Watch(tasks, progress)
+    killed, survivor = _kill_one(made, workers, [part.name for part in parts if part.slow], watch)
+    outlived = watch.to_the_end(killed)
+    shown = {part.name: made.command("show", tasks[part.name].id) for part in parts}
+    exit_code = made.leave(survivor)
+    audit = made.command("audit")
+    made.command("redis", "stop")
+    progress.say("all ended")
+    return claims.Seen(parts, shown, killed.name, list(killed.agents), outlived, audit, exit_code, made.left())
+
+
+def _kill_one(made: Stage, workers: Sequence[Worker], slow: Sequence[str], watch: Watch) -> tuple[Killed, Worker]:
+    """kill -9 of the worker with the most slow attempts, well on their way: of everything but its agents.
+
+    Those are left for the other worker to find: who takes a task over makes sure that its agent is dead.
+    """
+    wait_until(lambda: watch.running(slow), RUNNING_S, "the start of the slow tasks")
+    since = time.monotonic()
+    wait_until(lambda: watch.running(slow) and time.monotonic() - since > KILL_AFTER_S, RUNNING_S, "time for the kill")
+    agents = {name: made.command("show", watch.tasks[name].id)["attempts"][-1] for name in slow}
+    below = {worker.name: {one.pid for one in worker.processes} for worker in workers}
+    victim = max(workers, key=lambda worker: sum(one["pid"] in below[worker.name] for one in agents.values()))
+    live = {name: one for name, one in agents.items() if one["pid"] in below[victim.name]}
+    if not live:
+        raise StageError("No attempt of a slow task was live on either worker when one was to be killed")
+    pids = {name: proctree.identity(one["pid"]) for name, one in live.items()}
+    spared = {below.pid for one in pids.values() for below in proctree.tree(one.pid)}
+    kill([one for one in victim.processes if one.pid not in spared])
+    watch.progress.say(
+        f"kill -9 of worker {victim.name}: launcher, supervisor, forkserver; {len(live)} slow tasks on it"
+    )
+    names = {str(one["worker"]) for one in live.values()}
+    return Killed(names.pop(), pids), next(worker for worker in workers if worker is not victim)
+
+
+class Watch:
+    """Looks at every task, and shows what changed."""
+
+    def __init__(self, tasks: Mapping[str, Any], progress: Progress) -> None:
+        self.tasks = tasks
+        self.progress = progress
+
+    def look(self) -> dict[str, tuple[str, int]]:
+        """State and number of attempts of every task, now."""
+        found = {}
+        for name, task in self.tasks.items():
+            crumb = task.breadcrumbs()[-1]
+            found[name] = (str(crumb["to"]), int(crumb["attempt"]))
+            self.progress.show(name, *found[name])
+        return found
+
+    def running(self, names: Sequence[str]) -> bool:
+        """Whether all of these are running now."""
+        states = self.look()
+        return all(states[name][0] == RUNNING for name in names)
+
+    def to_the_end(self, killed: Killed) -> list[int]:
+        """Look until every task is terminal; gives the killed worker's agents that lived when their task ran again."""
+        outlived: dict[str, int] = {}
+        end = time.monotonic() + PLAY_S
+        while time.monotonic() < end:
+            states = self.look()
+            for name, agent in killed.agents.items():
+                state, attempt = states[name]
+                if attempt > 1 and state == RUNNING and proctree.is_alive(agent):
+                    outlived[name] = agent.pid
+            if all(state in TERMINAL for state, _ in states.values()):
+                break
+            time.sleep(LOOK_S)
+        return list(outlived.values())

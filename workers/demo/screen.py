@@ -1,0 +1,133 @@
+"""What the demo shows: progress on stderr while it runs, the table and the verdict on stdout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from proofq.workers.demo.claims import Claim, failure_class
+from proofq.workers.demo.parts import Part
+
+#: Where output goes to no terminal, lines are this long rather than 80.
+WIDE: Final = 150
+_COLOURS: Final[Mapping[str, str]] = {
+    "verified": "green",
+    "failed": "red",
+    "quarantined": "yellow",
+    "running": "cyan",
+    "claimed_done": "blue",
+}
+
+
+class Progress:
+    """Every task's state while the demo runs: a live table on a terminal, else a line for each change."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._console = Console(stderr=True)
+        self._states = {part.name: ("", 0) for part in parts}
+        self._agents = {part.name: part.agent for part in parts}
+        self._began = time.monotonic()
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Something that happened beside the tasks."""
+        self._line(text, style="bold")
+
+    def show(self, name: str, state: str, attempt: int) -> None:
+        """A task as it is now; nothing is said while it stays as it was."""
+        before, _ = self._states[name]
+        if self._states[name] == (state, attempt):
+            return
+        self._states[name] = (state, attempt)
+        if self._live is None:
+            self._line(f"{name:<22} {before or 'new'} -> {state}" + (f" (attempt {attempt})" if attempt > 1 else ""))
+        else:
+            self._live.update(self._table(), refresh=True)
+
+    def _line(self, text: str, style: str = "") -> None:
+        line = f"{time.monotonic() - self._began:5.1f} s  {text}"
+        self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        table = Table("task", "agent", "state", "attempt", box=None)
+        for name, (state, attempt) in self._states.items():
+            table.add_row(name, self._agents[name], _coloured(state), str(attempt or ""))
+        return table
+
+
+class Report:
+    """The end of the demo, on stdout."""
+
+    def __init__(self) -> None:
+        console = Console()
+        self._console = console if console.is_terminal else Console(width=WIDE)
+
+    def tasks(self, parts: Sequence[Part], shown: Mapping[str, Mapping[str, Any]]) -> None:
+        """One row for each task: what it claimed, what was proven, and what was done about it."""
+        table = Table("task", "agent", "claimed", "proven", "class", "what was done", "state", box=None, pad_edge=False)
+        table.columns[5].ratio = 1
+        for part in parts:
+            one = shown[part.name]
+            cells = [part.name, part.agent, claimed(one), proven(one), failure_class(one) or "-", done(one)]
+            table.add_row(*map(escape, cells), _coloured(one["state"]))
+        self._console.print(table)
+
+    def verdict(self, audit: Mapping[str, Any], claims: Sequence[Claim]) -> None:
+        """The audit's word, then one line of what held, or a line for each thing that did not."""
+        violations = audit.get("violations", [])
+        word = "clean" if audit.get("checked") and not violations else f"{len(violations)} violations"
+        self._say(f"\naudit: {audit.get('checked', 0)} tasks checked, {word}")
+        held = "; ".join(claim.text for claim in claims if claim.held)
+        self._say(f"held: {held}." if held else "held: nothing.")
+        for claim in claims:
+            for problem in claim.problems:
+                self._say(f"NOT HELD: {claim.text}: {problem}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def claimed(shown: Mapping[str, Any]) -> str:
+    """What the agent said of itself, in any of its attempts."""
+    times = sum(crumb["event"] == "claim" for crumb in shown["breadcrumbs"])
+    return "nothing" if not times else "done" if times == 1 else f"done, {times} times"
+
+
+def proven(shown: Mapping[str, Any]) -> str:
+    """What the proofs said last: the kinds that hold, or why the first one does not."""
+    verdict = shown["verdict"]
+    if verdict is None:
+        return "-"
+    if verdict["outcome"] == "verified":
+        return "yes: " + ", ".join(proof["kind"] for proof in verdict["proofs"])
+    first = next(proof for proof in verdict["proofs"] if proof["outcome"] == verdict["outcome"])
+    return f"no: {str(first['evidence'].get('reason', first['outcome'])).split(':')[0]}"
+
+
+def done(shown: Mapping[str, Any]) -> str:
+    """The attempts one after the other, then the rule that closed the task where it failed."""
+    steps = [str(one["class"] or one["outcome"]) for one in shown["attempts"]]
+    text = ", then ".join(steps)
+    reason = str(shown["breadcrumbs"][-1]["reason"])
+    bound = reason[reason.rindex("(") + 1 : -1] if shown["failure"] and reason.endswith(")") else ""
+    return f"{text}; {bound}" if bound else text
+
+
+def _coloured(state: str) -> str:
+    colour = _COLOURS.get(state)
+    return f"[{colour}]{state}[/]" if colour else state
