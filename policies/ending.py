@@ -41,6 +41,8 @@ class Claim:
     value: Any
 
 
+#: Characters of output that a command's claim keeps in Redis; the rest stays in the captured files.
+CLAIM_TAIL: Final = 2048
 #: Exit codes of shells and wrappers for a death by signal.
 _SHELL_SIGNAL: Final = 128
 
@@ -60,7 +62,7 @@ def of_command(ending: Ending, document: bool) -> Claim | Failure:
     if ending.exit_code != 0:
         return _crash(ending)
     if not document:
-        return Claim({"exit_code": 0, "output_tail": ending.output_tail})
+        return Claim({"exit_code": 0, "output_tail": ending.output_tail[-CLAIM_TAIL:]})
     if ending.stdout is None:
         return _malformed("it printed more on stdout than is kept; a JSON claim is at most 1 MiB")
     try:

@@ -138,7 +138,7 @@ class Door:
         failure = self._failure(task, event, decision)
         fields: dict[str, str] = {}
         if failure is not None and to in lifecycle.FIELDS["failure"]:
-            fields["failure"] = rq_view.compact(failure.to_dict())
+            fields["failure"] = rq_view.compact(replace(failure, reason=failure.reason[:1000]).to_dict())
         if event.verdict is not None and to in lifecycle.FIELDS["verdict"]:
             fields["verdict"] = rq_view.compact(event.verdict)
         if to in lifecycle.TERMINAL:

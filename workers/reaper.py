@@ -72,12 +72,15 @@ class Reaper:
         self._declares = declares
         self._adopt = adopt
         self._contact: isolation.Contact | None = None
+        self._rows: dict[str, dict[str, str]] = {}
 
     def run_once(self) -> Reaped:
         """One look. Raises `RedisUnavailable` when Redis is away; the next look begins afresh."""
         watch = self._store.watch(self._host.id)
         self._contact = isolation.seen(self._contact, self._store.clock.boottime())
-        buried = sum(self._unless_alive(self._bury_if_dead, neighbour) for neighbour in watch.neighbours)
+        unburied = [name for name in watch.neighbours if watch.overdue.get(name) != 0]
+        self._rows = {name: row for name, row in self._rows.items() if name in unburied}
+        buried = sum(self._unless_alive(self._bury_if_dead, neighbour) for neighbour in unburied)
         taken = sum(self._unless_alive(self._take_from, *overdue) for overdue in watch.overdue.items())
         return Reaped(
             buried=buried,
@@ -101,8 +104,10 @@ class Reaper:
         """Positive evidence on this host: the supervisor is gone. Its agents are killed before anybody is told."""
         if owner == self._owner.id:
             return False
-        row = self._store.owner_row(owner)
-        if not row or row.get("dead") or not self._host.is_dead(row):
+        # Who an owner is never changes: its row is read once, not at every look.
+        row = self._rows.get(owner) or self._store.owner_row(owner)
+        self._rows[owner] = row
+        if not row or not self._host.is_dead(row):
             return False
         self._host.kill_agents(row)
         self._store.bury(owner, self._host.id, {"dead": "1", "dead_by": self._name})

@@ -116,7 +116,7 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store) -> Hands:
         verifier.close()
         spawner.close()
 
-    return Hands(spawner.forkserver.pid, performer, LocalProver(verifier, expander), close)
+    return Hands(spawner.forkserver.pid, performer, LocalProver(verifier, expander), lambda: spawner.usable, close)
 
 
 def _end_earlier(store: Store, here: hosts.LocalHost, task: Task) -> None:

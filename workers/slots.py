@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proofq.policies.isolation import TICK_S
 from proofq.workers.attempt import Attempts
 from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable
+from proofq.workers.host import host_name
 from proofq.workers.insist import insist
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
@@ -25,18 +26,25 @@ STACK_BYTES = 512 * 1024
 class Slots:
     """`count` threads over `queues`. While all is idle only one of them asks Redis, once a tick or when rung.
 
-    `burst`: end once nothing is ready and nothing runs. `stopping` (set by a drain) ends each slot after its attempt.
+    `usable` says whether attempts can be started at all. `stopping` (set by a drain) ends each slot after its attempt.
     """
 
     def __init__(
-        self, count: int, queues: Sequence[str], store: Store, owner: Owner, attempts: Attempts, name: str, host: str
+        self,
+        count: int,
+        queues: Sequence[str],
+        store: Store,
+        owner: Owner,
+        attempts: Attempts,
+        name: str,
+        usable: Callable[[], bool],
     ) -> None:
         self._queues = list(queues)
         self._store = store
         self._owner = owner
         self._attempts = attempts
         self._name = name
-        self._host = host
+        self._usable = usable
         self._clock: Clock = store.clock
         self._turn = threading.Lock()
         self._rung = threading.Event()
@@ -86,7 +94,7 @@ class Slots:
             if self.stopping.is_set():
                 return None
             self._rung.clear()
-            lease = None if self._owner.isolated else self._ask(slot)
+            lease = self._ask(slot) if self._usable() and not self._owner.isolated else None
             if lease is None:
                 self.idle.set()
                 self._rung.wait(TICK_S)
@@ -99,7 +107,7 @@ class Slots:
         queues = self._queues[first:] + self._queues[:first]
         try:
             return insist(
-                lambda: self._store.lease(self._owner.id, slot, request, queues, self._name, self._host),
+                lambda: self._store.lease(self._owner.id, slot, request, queues, self._name, host_name()),
                 self._clock,
                 self.stopping.is_set,
             )

@@ -158,6 +158,11 @@ class Spawner:
         """Who the forkserver is; raises ProcessLookupError when it is gone."""
         return proctree.identity(self._process.pid)
 
+    @property
+    def usable(self) -> bool:
+        """Whether processes can still be started."""
+        return self._lost is None and not self._closing
+
     def close(self) -> None:
         """End everything below this process except `spare`; the callback is not called. Also after a loss."""
         with self._lock:

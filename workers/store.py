@@ -183,7 +183,8 @@ class Store:
             plan["due_in_ms"] = move.due_in_ms
         if move.max_age_ms is not None:
             plan["max_age_ms"] = move.max_age_ms
-        answer = self._call("settle", rq_view.compact(plan))
+        # Words of agents and libraries may hold half a surrogate pair; they must not keep an attempt from its end.
+        answer = self._call("settle", rq_view.compact(plan).encode("utf-8", "replace"))
         word = answer[0].decode()
         if word == "changed":
             return Written(word, state=answer[1].decode(), fence=answer[2].decode())

@@ -56,11 +56,13 @@ class Post:
 
 @dataclass(frozen=True)
 class Hands:
-    """The parts that touch processes: the forkserver's pid, who starts agents, who proves, and how they are let go."""
+    """The parts that touch processes: the forkserver's pid, who starts agents, who proves, whether they still can, and how they
+    are let go."""
 
     forkserver_pid: int
     performer: Performer
     prover: Prover
+    usable: Callable[[], bool]
     close: Callable[[], None]
 
 
@@ -82,6 +84,7 @@ class Supervisor:
         self._drain_asked = threading.Event()
         self._hurry = threading.Event()
         self._beat_now = threading.Event()
+        self._look_now = threading.Event()
         self._begin_again = False
         limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes)
         door = Door(store, limits)
@@ -102,7 +105,7 @@ class Supervisor:
         )  # fmt: skip
         queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
         self._queues = frozenset(queues)
-        self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, hosts.host_name())
+        self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, hands.usable)
         self._adoptions = ThreadPoolExecutor(4, thread_name_prefix="adopt")
 
     # --- from outside, from any thread -----------------------------------------------------------------------------
@@ -242,7 +245,8 @@ class Supervisor:
                 pass  # the heart says so
             except Exception:
                 log.exception("reaper_error")
-            self._stop.wait(isolation.TICK_S * (0.9 + 0.2 * self._clock.jitter()))
+            self._look_now.wait(isolation.TICK_S * (0.9 + 0.2 * self._clock.jitter()))
+            self._look_now.clear()
 
     # --- what the threads hear -------------------------------------------------------------------------------------
 
@@ -251,6 +255,9 @@ class Supervisor:
             self._slots.ring()
         elif whom == self._owner.id:
             self._beat_now.set()
+        else:
+            # An owner that is not us: it may have been buried, and what it held waits for a reaper.
+            self._look_now.set()
 
     def _on_retired(self) -> None:
         log.error("owner_retired", extra={"owner": self._owner.id})
