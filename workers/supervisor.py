@@ -56,8 +56,8 @@ class Post:
 
 @dataclass(frozen=True)
 class Hands:
-    """The parts that touch processes: the forkserver's pid, who starts agents, who proves, whether they still can, and how they
-    are let go."""
+    """The parts that touch processes: the forkserver's pid, who starts agents, who proves, whether anything can still
+    be started, and how all of it is let go."""
 
     forkserver_pid: int
     performer: Performer
