@@ -33,10 +33,11 @@ def lines(text: str) -> dict[Path, int]:
 
 
 def line_of(found: dict[Path, int], path: Path) -> int | None:
-    """Give the line of the path, else that of the nearest table around it; None when there is none."""
+    """Give the line of the path, else of the first thing in it, else of the nearest table around it, else None."""
     for length in range(len(path), 0, -1):
-        if path[:length] in found:
-            return found[path[:length]]
+        under = [line for each, line in found.items() if each[:length] == path[:length]]
+        if under:
+            return found.get(path[:length], min(under))
     return None
 
 

@@ -193,8 +193,12 @@ class _Config:
             if key in raw:
                 raise DeclarationProblem(f"agent {name}: unknown key {key!r} of this agent; {hint}", key=(key,))
         raw = dict(raw, name=name)
-        if isinstance(raw.get("inputs_schema"), str):
-            raw["inputs_schema"] = schema_files.read(raw["inputs_schema"], [self.root], f"agent {name}: inputs_schema")
+        schema_file = raw.get("inputs_schema")
+        if isinstance(schema_file, str):
+            try:
+                raw["inputs_schema"] = schema_files.read(schema_file, [self.root], f"agent {name}: inputs_schema")
+            except DeclarationProblem as problem:
+                raise DeclarationProblem(problem.message, key=("inputs_schema",)) from problem
         return schema_files.inlined(declaration.check(raw, source), self.root)
 
     def located(self, spec: AgentSpec) -> AgentSpec:

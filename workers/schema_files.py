@@ -20,20 +20,27 @@ MAX_BYTES = 256 * 1024
 
 def read(name: str, folders: Iterable[Path], what: str) -> dict[str, Any]:
     """Give the schema in the file, looked for in each folder. Raises DeclarationProblem that starts with `what`."""
-    places = list(dict.fromkeys(folder / name for folder in folders))
+    try:
+        return _read(name, list(dict.fromkeys(folder / name for folder in folders)))
+    except (OSError, ValueError) as error:
+        raise DeclarationProblem(f"{what}: {error}") from error
+
+
+def _read(name: str, places: list[Path]) -> dict[str, Any]:
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise DeclarationProblem(f"{what}: there is no file {' or '.join(map(str, places))}")
+        raise ValueError(f"there is no file {' or '.join(map(str, places))}")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise DeclarationProblem(f"{what}: {path} is longer than {MAX_BYTES} bytes")
+            raise ValueError(f"it is longer than {MAX_BYTES} bytes")
         schema = json_schema.read_json(data)
         json_schema.check(schema)
     except OSError as error:
-        raise DeclarationProblem(f"{what}: {path} cannot be read: {error.strerror}") from error
-    except (json_schema.JsonProblem, json_schema.SchemaProblem) as error:
-        raise DeclarationProblem(f"{what}: {path}: {error}") from error
+        raise ValueError(f"{name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return dict(schema)
 
 
