@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proofq.workers import proctree
 from proofq.workers.forkserver import Config
 from proofq.workers.guard import OwnerMarker
 from proofq.workers.preload import Preload
-from proofq.workers.running import Running
 from proofq.workers.spawner import Spawner, SpawnRequest
+
+if TYPE_CHECKING:
+    from proofq.workers.running import Running
 
 ROOT = Path(__file__).parent.parent
 ENV = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}

@@ -84,11 +84,17 @@ class Context:
         self.taskdir = Path(taskdir)
         #: Why the last attempt's output was refused; None when it was not.
         self.repair = repair
-        #: Writes to the attempt's captured stderr.
-        self.log = _log_to_stderr(task_id, attempt)
+        self._log: logging.Logger | None = None
         self._reporter = reporter
         self._state: State | None = None
         self._evidence = b""
+
+    @property
+    def log(self) -> logging.Logger:
+        """Writes to the attempt's captured stderr."""
+        if self._log is None:
+            self._log = _log_to_stderr(self.task_id, self.attempt)
+        return self._log
 
     @property
     def state(self) -> State:

@@ -12,7 +12,6 @@ import sys
 import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from proofq.workers import proctree
@@ -20,8 +19,8 @@ from proofq.workers import proctree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-#: Children are preferred to the supervisor when the kernel runs out of memory; 0 is neutral, 1000 the first to go.
-OOM_SCORE_ADJ = 500
+#: When memory runs out the kernel takes agents before the supervisor; 0 is neutral, 1000 the first to go.
+_OOM_SCORE = b"500"
 _EXIT_NOT_STARTED = 127
 
 
@@ -73,6 +72,8 @@ def fork(stage: Stage, body: Callable[[], int]) -> int:
 
 def execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Become the program `argv[0]`, looked up in the PATH of `env`. Raises StepFailed."""
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
     program = argv[0]
     names = [program] if "/" in program else [f"{folder}/{program}" for folder in os.get_exec_path(env)]
     decisive = OSError(errno.ENOENT, "not found")
@@ -99,7 +100,7 @@ def _take_place(stage: Stage) -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
-        _write("/proc/self/oom_score_adj", str(OOM_SCORE_ADJ))
+        _raise_oom_score()
     _step(f"chdir {stage.cwd}", lambda: os.chdir(stage.cwd))
 
 
@@ -111,16 +112,9 @@ def _step(name: str, act: Callable[[], None]) -> None:
 
 
 def _reset_signals() -> None:
+    """Back to what a new process has; what Python ignores stays ignored until an exec."""
     signal.set_wakeup_fd(-1)
-    for one in (
-        signal.SIGCHLD,
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGPIPE,
-        signal.SIGTERM,
-        signal.SIGXFSZ,
-    ):
-        signal.signal(one, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -137,8 +131,10 @@ def _arrange(stage: Stage) -> None:
                 os.close(int(name))
 
 
-def _write(path: str, text: str) -> None:
-    Path(path).write_text(text)
+def _raise_oom_score() -> None:
+    descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    os.write(descriptor, _OOM_SCORE)
+    os.close(descriptor)
 
 
 def fresh_interpreter(module: str, *args: str) -> list[str]:

@@ -14,12 +14,14 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from proofq.workers import proctree
+from proofq.workers.child import set_streams
 from proofq.workers.clock import SystemClock
 from proofq.workers.fork import fresh_interpreter, memory_file
 from proofq.workers.forkloop import ForkLoop
@@ -73,9 +75,11 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--config", type=int)
     options = parser.parse_args()
-    # Whoever signals the whole group or the service (a terminal, an init) means the launcher.
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
+    # Whoever signals the whole group or the service (a terminal, an init) means the launcher. Blocked rather than
+    # ignored, so that a child needs but one call to be as any other process.
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     environ = dict(os.environ)
     proctree.become_subreaper()
     supervisor = os.getppid()
@@ -89,6 +93,10 @@ def main() -> None:
             _start_over(channel, replace(config, threads=tuple(culprits)), environ)
     channel.put({"type": "ready", "threads": list(config.threads or ()), "agents": sorted(agents or ())})
     _flush_streams()
+    # What is done here need not be done, and paid for in copied pages, by each child.
+    set_streams()
+    os.environ.clear()
+    time.tzset()
     gc.collect()
     gc.freeze()
     over = ForkLoop(channel, config.owner, config.preload, agents, SystemClock()).run()

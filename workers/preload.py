@@ -122,6 +122,6 @@ def _importing() -> str:
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code.co_name == "<module>":
-            return str(frame.f_globals.get("__name__"))
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") != "__main__":
+            return str(frame.f_globals["__name__"])
     return "(unknown)"
