@@ -57,7 +57,7 @@ audit-deps: setup ## known vulnerabilities of the locked packages; fails when th
 
 .PHONY: docs
 docs: setup ## draw the generated pages of docs/ anew
-	@$(BIN)/python -m proofq.workers.cli.docs docs
+	@$(BIN)/python -m proofq.workers.draw docs
 
 .PHONY: bench
 bench: ## not built yet: side by side against the peers
