@@ -76,9 +76,7 @@ def fresh(before: FileRecord, after: FileRecord, marker_ctime_ns: int, same_ok: 
     touch.
     """
     if not newer_than_marker(after, marker_ctime_ns):
-        return NotFresh(
-            "not changed since before the task started: its change time is no newer than the marker"
-        )
+        return NotFresh("not changed since before the task started: its change time is no newer than the marker")
     if same_ok:
         return Fresh("changed after the task started; same_ok leaves its content open")
     birth_known = after.btime_ns is not None
@@ -89,13 +87,9 @@ def fresh(before: FileRecord, after: FileRecord, marker_ctime_ns: int, same_ok: 
         return Fresh("was not there before the task started", birth_known)
     changed = content_changed(before, after)
     if changed is None:
-        return NotFresh(
-            "its earlier content could not be read, so nobody can tell whether it changed", certain=False
-        )
+        return NotFresh("its earlier content could not be read, so nobody can tell whether it changed", certain=False)
     if not changed:
-        return NotFresh(
-            "its content is what it was before the task started; same_ok = true would accept that"
-        )
+        return NotFresh("its content is what it was before the task started; same_ok = true would accept that")
     return Fresh("its content is not what it was before the task started", birth_known or not replaced)
 
 

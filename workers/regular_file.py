@@ -102,9 +102,7 @@ def _read_open(descriptor: int, needle: bytes, keep_bytes: int) -> Content:
             break
     if total != start.size or statx.status(descriptor) != start:
         raise Changing("the file changed while it was read")
-    record = FileRecord(
-        "file", start.dev, start.inode, start.size, start.ctime_ns, start.btime_ns, digest.hexdigest()
-    )
+    record = FileRecord("file", start.dev, start.inode, start.size, start.ctime_ns, start.btime_ns, digest.hexdigest())
     data = b"" if start.size == 0 else None if kept is None else bytes(kept)
     return Content(record, search.found, data, statx.on_network(descriptor))
 

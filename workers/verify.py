@@ -6,22 +6,16 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, TypeAlias
 
 from proofq.policies.agent import JSON, Proof
 from proofq.policies.verdict import ProofResult, Verdict, combine
 from proofq.workers.json_proof import ClaimText
 from proofq.workers.warm import Started, Unanswered, WarmPool
 
-#: Kinds that the warm verifier runs itself.
-WARM_KINDS = frozenset({"file", "json"})
-
-
-class PythonRunner(Protocol):
-    """Runs a user's proof in a process of its own."""
-
-    def __call__(self, function: str, facts: Mapping[str, JSON], timeout_s: float) -> Mapping[str, JSON]:
-        """Give what `python_proof.run` gave there. Raises TimeoutError at the deadline, the process killed."""
+#: Runs a user's proof in a process of its own: (function, facts, timeout_s). Gives what `python_proof.run` gave
+#: there, or raises TimeoutError at the deadline, the process then killed.
+PythonRunner: TypeAlias = Callable[[str, Mapping[str, JSON], float], Mapping[str, JSON]]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from socket import socket
 
 from proofq.policies.agent import JSON
@@ -102,8 +101,9 @@ class WarmPool:
         lives: then it is the request that kills. Raises Unanswered, and Outran at the deadline.
         """
         with self._room:
-            for attempt in count():
-                warm, is_new = self._take(only_new=attempt > 0)
+            deaths = 0
+            warm, is_new = self._take()
+            while True:
                 try:
                     answer = warm.ask(request, timeout_s)
                 except TimeoutError as error:
@@ -111,8 +111,11 @@ class WarmPool:
                     raise Outran(f"it ran longer than the {timeout_s:g} s a proof may take") from error
                 except _Died as error:
                     warm.end()
-                    if is_new and attempt > 0:
+                    # One that was idle may have been dead before; only a new one's death is the request's doing.
+                    deaths += is_new
+                    if deaths == 2:
                         raise Unanswered(f"the verifier died of it twice: {error}") from error
+                    warm, is_new = self._new(), True
                 except BaseException:
                     # A request that is no JSON, say: the process may be left with half a frame.
                     warm.end()
@@ -120,7 +123,6 @@ class WarmPool:
                 else:
                     self._give_back(warm)
                     return answer
-        raise AssertionError("count() does not end")
 
     def close(self) -> None:
         """Kill the idle processes, and the busy ones once they have answered."""
@@ -130,12 +132,15 @@ class WarmPool:
         for warm in idle:
             warm.end()
 
-    def _take(self, only_new: bool) -> tuple[_Warm, bool]:
+    def _take(self) -> tuple[_Warm, bool]:
         with self._lock:
-            if self._idle and not only_new:
+            if self._idle:
                 return self._idle.pop(), False
+        return self._new(), True
+
+    def _new(self) -> _Warm:
         try:
-            return _Warm(self._start()), True
+            return _Warm(self._start())
         except Exception as error:
             raise Unanswered(f"no verifier could be started: {error}") from error
 
