@@ -43,7 +43,7 @@ EVENT_MEANINGS: Final[Mapping[str, str]] = {
 
 RESPONSES: Final[Mapping[Response, str]] = {
     "retry": "another attempt after a pause",
-    "repair": "another attempt that is told why",
+    "repair": "another attempt after a pause",
     "fail": "fails at once",
     "quarantine": "quarantined at once",
     "hold": "held for a human",
