@@ -131,11 +131,6 @@ class AgentSpec:
         text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
-    @property
-    def proofs_imply_completeness(self) -> bool:
-        """True where every proof may decide after an unknown end (with `look_first`)."""
-        return bool(self.proofs) and all(proof.implies_completeness for proof in self.proofs)
-
     def to_dict(self) -> dict[str, JSON]:
         """Give the plain JSON object that `from_dict` reads: lists for tuples, no `version`."""
         data: dict[str, JSON] = {each.name: getattr(self, each.name) for each in fields(self)}

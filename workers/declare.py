@@ -8,12 +8,15 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from proofq.policies import declaration, input_schema, inputs
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Proof
 from proofq.workers import modules
 from proofq.workers.errors import BadInput, DeclarationError
+
+if TYPE_CHECKING:
+    from proofq.workers.api import Task
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 P = ParamSpec("P")
@@ -59,7 +62,7 @@ class Agent(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<proofq agent {self.name} ({self.spec.source})>"
 
-    def enqueue(self, /, **inputs: Any) -> Any:
+    def enqueue(self, /, **inputs: Any) -> Task:
         """Enqueue a task with these inputs; give the proofq.Task. Raises as proofq.enqueue does."""
         return Call(self).enqueue(**inputs)
 
@@ -82,7 +85,7 @@ class Call:
         self._agent = agent
         self._options = dict(options or {})
 
-    def enqueue(self, /, **given: Any) -> Any:
+    def enqueue(self, /, **given: Any) -> Task:
         """Enqueue a task with these inputs; give the proofq.Task."""
         problems = inputs.validate(self._agent.spec.inputs_schema, given)
         if problems:

@@ -262,7 +262,7 @@ def test_a_function_has_no_keys_of_a_command(key: str) -> None:
 )
 def test_look_first_with_proofs_of_completeness(proof: dict[str, Any]) -> None:
     """look_first stands where every proof implies that the work is complete, and only there."""
-    assert declaration.check(_note(look_first=True, proofs=[proof]), "x:1").proofs_imply_completeness
+    assert declaration.check(_note(look_first=True, proofs=[proof]), "x:1").look_first
     _refusal(_note(look_first=True, proofs=[proof, {"kind": "file", "path": "x", "contains": "y"}]))
 
 
