@@ -8,7 +8,7 @@ nothing.
     → {"id", "op": "holds", "kind", "options"}
     ← {"id", "result": ProofResult}
     → {"id", "op": "check", "kind", "options", "must_change", "baseline", "claim", "host"}
-    ← {"id", "result": ProofResult, "document": the claim as JSON, of a json proof that holds}
+    ← {"id", "result": ProofResult}
 
 Its first message is {"id": 0, "ready": true}. A request it fails on is answered {"id", "error": text}.
 """
@@ -28,7 +28,6 @@ from proofq.policies.agent import JSON
 from proofq.policies.verdict import ProofResult
 from proofq.workers import file_baseline, file_proof, json_proof, regular_file
 from proofq.workers.file_baseline import FileBaseline
-from proofq.workers.json_proof import ClaimText
 from proofq.workers.wire import Channel, WireError
 
 #: Most memory one may map. A proof that wants more fails alone instead of taking the host's memory.
@@ -76,8 +75,7 @@ def _check(request: Mapping[str, JSON]) -> dict[str, JSON]:
         result = file_proof.check(request["options"], baseline, request["host"], request["must_change"])
         return {"result": result.to_dict()}
     if request["kind"] == "json":
-        result, document = json_proof.check(request["options"], ClaimText.from_dict(request["claim"]))
-        return {"result": result.to_dict(), "document": document}
+        return {"result": json_proof.check(request["options"], request["claim"]).to_dict()}
     return _unknown_kind(request)
 
 

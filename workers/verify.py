@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 
 from proofq.policies.agent import JSON, Proof
 from proofq.policies.verdict import ProofResult, Verdict, combine
-from proofq.workers.json_proof import ClaimText
 from proofq.workers.warm import Started, Unanswered, WarmPool
 
 #: Runs a user's proof in a process of its own: (function, facts, timeout_s). Gives what `python_proof.run` gave
@@ -34,12 +33,8 @@ class Question:
     taskdir: str
     inputs: Mapping[str, JSON]
     record: Mapping[str, JSON] | None = None
-    #: The claim as `show` has it: for `python` proofs.
+    #: The claim as `show` has it; None before the first attempt.
     claim: JSON = None
-    #: Where a command's whole stdout was captured; None for a function.
-    stdout: str | None = None
-    #: False where stdout was longer than what was captured.
-    stdout_whole: bool = True
     started_at: str | None = None
 
 
@@ -97,18 +92,12 @@ class Verifier:
     def verify(self, question: Question, timeout_s: float) -> Verdict:
         """Run every proof, each for at most `timeout_s`, and give the verdict. ValueError without any proof."""
         record = _Record(question.record)
-        proofs = list(enumerate(_absolute(question)))
-        results: dict[int, ProofResult] = {}
-        # Claims first: a `python` proof is given the document that a `json` proof has read.
-        for index, proof in sorted(proofs, key=lambda each: each[1].kind != "json"):
-            if proof.kind == "python":
-                results[index] = self._check_python(index, proof, question, record, timeout_s)
-                continue
-            result, document = self._check_warm(proof, question, record, timeout_s)
-            if proof.kind == "json" and result.outcome == "verified" and question.stdout is not None:
-                question = replace(question, claim=document)
-            results[index] = result
-        return combine(results[index] for index, _ in proofs)
+        return combine(
+            self._check_python(index, proof, question, record, timeout_s)
+            if proof.kind == "python"
+            else self._check_warm(proof, question, record, timeout_s)
+            for index, proof in enumerate(_absolute(question))
+        )
 
     def close(self) -> None:
         """Let the processes go."""
@@ -148,21 +137,18 @@ class Verifier:
 
     # --- after ---
 
-    def _check_warm(
-        self, proof: Proof, question: Question, record: _Record, timeout_s: float
-    ) -> tuple[ProofResult, JSON]:
+    def _check_warm(self, proof: Proof, question: Question, record: _Record, timeout_s: float) -> ProofResult:
         path = str(proof.options.get("path", ""))
         request = _request("check", proof) | {
             "must_change": proof.must_change,
             "baseline": record.file(path, question.host) if proof.kind == "file" else None,
-            "claim": _claim_text(question).to_dict() if proof.kind == "json" else None,
+            "claim": _claim_text(question) if proof.kind == "json" else None,
             "host": self._host,
         }
         try:
-            answer = self._pool.ask(request, timeout_s)
+            return _result_of(proof, self._pool.ask(request, timeout_s))
         except Unanswered as error:
-            return ProofResult(proof.kind, "cannot_tell", {"reason": str(error)}), None
-        return _result_of(proof, answer), answer.get("document")
+            return ProofResult(proof.kind, "cannot_tell", {"reason": str(error)})
 
     def _check_python(
         self, index: int, proof: Proof, question: Question, record: _Record, timeout_s: float
@@ -234,13 +220,12 @@ def _request(operation: str, proof: Proof) -> dict[str, JSON]:
     return {"op": operation, "kind": proof.kind, "options": dict(proof.options)}
 
 
-def _claim_text(question: Question) -> ClaimText:
-    if question.stdout is not None:
-        return ClaimText(stdout=question.stdout, whole=question.stdout_whole)
+def _claim_text(question: Question) -> str | None:
+    """Give the claim as JSON, NaN and half characters included, which the proof refuses; None where it is none."""
     try:
-        return ClaimText(text=json.dumps(question.claim))
+        return json.dumps(question.claim)
     except (TypeError, ValueError, RecursionError):
-        return ClaimText()
+        return None
 
 
 def _result_of(proof: Proof, answer: Mapping[str, JSON]) -> ProofResult:
