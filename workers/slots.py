@@ -101,9 +101,11 @@ class Slots:
             return lease
 
     def _ask(self, slot: str) -> Lease | None:
+        if not self._queues:
+            return None
         request = self._clock.token()
         # Begin somewhere else each time, so that a busy queue does not starve those behind it.
-        first = int(self._clock.jitter() * len(self._queues)) if self._queues else 0
+        first = int(self._clock.jitter() * len(self._queues))
         queues = self._queues[first:] + self._queues[:first]
         try:
             return insist(

@@ -1,0 +1,40 @@
+"""Starts a worker: this process becomes its launcher, with one lane for work and one for meta."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from proofq.workers import clock, host, logs
+from proofq.workers.launcher import Lane, Launcher
+from proofq.workers.project import Project
+
+
+def worker_name() -> str:
+    """A new name: the host and a few random digits; letters, digits, `_`, `-` and `.` only."""
+    return f"{host.host_name()}-{clock.SystemClock().token()}"
+
+
+def run(mine: Project, url: str, *, lanes: Mapping[str, int], options: Mapping[str, Any], burst: bool = False) -> int:
+    """Runs until drained, or until a burst is done; returns the exit code.
+
+    `lanes`: slots by lane; one with 0 slots is not started. `options` are settings of the command line, which win over
+    those of the project. `url` leads to Redis; an embedded one must be running already, since everything that is
+    started from here on ends with this process.
+    """
+    logs.to_stderr()
+    name = worker_name()
+    started = [_lane(mine, name, lane, slots, options, burst) for lane, slots in lanes.items() if slots > 0]
+    return Launcher(started, {**os.environ, "PROOFQ_REDIS_URL": url}).run()
+
+
+def _lane(mine: Project, name: str, lane: str, slots: int, options: Mapping[str, Any], burst: bool) -> Lane:
+    argv = [
+        sys.executable, "-m", "proofq.workers.serve",
+        "--root", str(mine.root), "--name", name, "--lane", lane, "--slots", str(slots),
+        "--settings", json.dumps(dict(options)), "--lifeline-fd", "{lifeline}",
+    ]  # fmt: skip
+    return Lane(lane, [*argv, "--burst"] if burst else argv)
