@@ -199,7 +199,9 @@ def _deferred(story: Story) -> tuple[str, str]:
         happened = f"{_name(story)} was enqueued at {story.at} for later."
     else:
         happened = f"{_name(story)} waits since {story.at} after attempt {story.attempt}.{_doubt(story)}"
-    return happened, f"it is queued again at {story.not_before or 'its time'}; {_expiry(story)}"
+    if story.not_before and "" < story.expires_at <= story.not_before:
+        return happened, f"it expires at {story.expires_at}, before its time comes ({story.not_before})."
+    return happened, f"it is queued at {story.not_before or 'its time'}; {_expiry(story)}"
 
 
 def _held(story: Story) -> tuple[str, str]:

@@ -85,7 +85,7 @@ def _birth(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], reque
     if request.after:
         raise NotBuilt("Waiting for other tasks (after) is not built yet; enqueue this one when they have ended.")
     max_age_s = agent.max_age_s if request.max_age_s is None else _seconds(request.max_age_s)
-    not_before_ms = _not_before_ms(session, request.not_before, max_age_s)
+    not_before_ms = _not_before_ms(session, request.not_before)
     state, event = (QUEUED, "enqueue") if not_before_ms is None else (DEFERRED, "enqueue_later")
     task_id, queue = session.store.clock.name(), keys.queue_of(agent.lane, agent.name)
     now = session.store.clock.wall()
@@ -145,19 +145,12 @@ def _seconds(value: float | timedelta) -> float:
     return float(seconds)
 
 
-def _not_before_ms(session: Session, moment: datetime | str | None, max_age_s: float) -> int | None:
+def _not_before_ms(session: Session, moment: datetime | str | None) -> int | None:
     """When the task may be queued, in the server's milliseconds; None for at once, a time that has passed included."""
     if moment is None:
         return None
-    at_ms, now_ms = round(_moment(moment).timestamp() * 1000), session.now_ms()
-    if at_ms <= now_ms:
-        return None
-    if at_ms >= now_ms + max_age_s * 1000:
-        raise BadInput(
-            f"not_before is later than the task may live: its max_age_s is {max_age_s:g}. "
-            "Give an earlier time or a greater max_age_s."
-        )
-    return at_ms
+    at_ms = round(_moment(moment).timestamp() * 1000)
+    return at_ms if at_ms > session.now_ms() else None
 
 
 def _moment(moment: datetime | str) -> datetime:

@@ -147,6 +147,12 @@ def test_a_lost_worker_is_said(state: str) -> None:
     assert "another worker" in said.next
 
 
+def test_a_task_that_expires_before_its_time_says_so() -> None:
+    """A not_before beyond the task's age is told as what it is: it will never run."""
+    said = explain.explain(_story("deferred", "enqueue_later", expires_at="2026-11-21T10:00:30.000Z"))
+    assert "it expires at 2026-11-21T10:00:30.000Z, before its time comes" in said.next
+
+
 def test_a_refusal_after_the_end_is_told() -> None:
     """What was tried in vain since the task came to its state is part of why."""
     said = explain.explain(_story("verified", "verify", refused=("cancel", "it is verified")))

@@ -1,0 +1,35 @@
+"""`proofq tasks`: the list, newest first."""
+
+from __future__ import annotations
+
+import itertools
+
+import click
+
+from proofq.policies import classes, lifecycle
+from proofq.workers.cli.command import command
+from proofq.workers.cli.render import Output
+
+
+@command("tasks", "proofq tasks", "proofq tasks --state failed --class timeout", "proofq tasks --limit 0 --json")
+@click.option("--state", type=click.Choice(list(lifecycle.STATES)), help="Only tasks in this state.")
+@click.option("--agent", help="Only tasks of this agent.")
+@click.option(
+    "--class", "kind", type=click.Choice(list(classes.CLASSES)), help="Only tasks with a failure of this class."
+)
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many; 0 = all.")
+def tasks(output: Output, state: str | None, agent: str | None, kind: str | None, limit: int) -> None:
+    """List tasks, newest first."""
+    from proofq.workers import session, task_view
+
+    found = (
+        item
+        for item in map(task_view.item, task_view.newest(session.open_session().store))
+        if state in (None, item["state"]) and agent in (None, item["agent"]) and kind in (None, item["class"])
+    )
+    listed = itertools.islice(found, limit or None)
+    if output.as_json:
+        output.items(listed)
+    else:
+        columns = ["id", "agent", "state", "attempt", "class", "enqueued_at"]
+        output.table(columns, ([item[name] for name in columns] for item in listed))
