@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from proofq.workers import clock, host, logs
-from proofq.workers.launcher import Lane, Launcher
+from proofq.workers import clock, host, launcher, logs
+from proofq.workers.launcher import LaneCommand
 from proofq.workers.project import Project
 
 
@@ -27,14 +27,19 @@ def run(mine: Project, url: str, *, lanes: Mapping[str, int], options: Mapping[s
     """
     logs.to_stderr()
     name = worker_name()
-    started = [_lane(mine, name, lane, slots, options, burst) for lane, slots in lanes.items() if slots > 0]
-    return Launcher(started, {**os.environ, "PROOFQ_REDIS_URL": url}).run()
+    env = {**os.environ, "PROOFQ_REDIS_URL": url}
+    commands = [
+        LaneCommand(lane, _argv(mine, name, lane, slots, options, burst), env)
+        for lane, slots in lanes.items()
+        if slots > 0
+    ]
+    return launcher.launch(commands, burst=burst)
 
 
-def _lane(mine: Project, name: str, lane: str, slots: int, options: Mapping[str, Any], burst: bool) -> Lane:
+def _argv(mine: Project, name: str, lane: str, slots: int, options: Mapping[str, Any], burst: bool) -> list[str]:
     argv = [
         sys.executable, "-m", "proofq.workers.serve",
         "--root", str(mine.root), "--name", name, "--lane", lane, "--slots", str(slots),
-        "--settings", json.dumps(dict(options)), "--lifeline-fd", "{lifeline}",
+        "--settings", json.dumps(dict(options)),
     ]  # fmt: skip
-    return Lane(lane, [*argv, "--burst"] if burst else argv)
+    return [*argv, "--burst"] if burst else argv
