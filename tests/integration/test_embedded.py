@@ -314,6 +314,32 @@ def test_who_looks_is_no_server(project: Project) -> None:
         assert embedded.status(project.state).state == "stopped"
 
 
+def test_dying_server_is_waited_for(project: Project) -> None:
+    """A child that rewrites the file outlives its killed server: the next starts when that child has ended."""
+    project.client().set("kept", "yes")
+    (pid,) = project.servers()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not project.servers(), "server dies")
+    lock = str(project.state / "redis" / "alive.lock")
+    code = "import fcntl, sys, time; f = open(sys.argv[1]); fcntl.flock(f, 2); print(flush=True); time.sleep(1)"
+    with subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE) as survivor:
+        assert survivor.stdout is not None
+        survivor.stdout.readline()
+        assert project.client().get("kept") == b"yes"
+        assert survivor.wait(5) == 0
+
+
+def test_unusable_directory_is_a_sentence(project: Project) -> None:
+    """What the system refuses is told with the place and a way out."""
+    (project.state / "redis" / "start.lock").mkdir(parents=True)
+    with pytest.raises(RedisUnavailable, match="PROOFQ_STATE_DIR"):
+        project.ensure()
+    (project.state / "redis" / "alive.lock").mkdir()
+    for act in (embedded.stop, embedded.status):
+        with pytest.raises(RedisUnavailable, match="PROOFQ_STATE_DIR"):
+            act(project.state)
+
+
 def test_stop_and_status(project: Project) -> None:
     """Status says what runs and starts nothing; stop ends it with its data written, once."""
     assert embedded.status(project.state).state == "stopped"
