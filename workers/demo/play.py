@@ -57,7 +57,7 @@ def _play(made: Stage, parts: Sequence[Part], progress: Progress) -> claims.Seen
     watch = Watch(tasks, progress)
     killed, survivor = _kill_one(made, workers, [part.name for part in parts if part.slow], watch)
     outlived = watch.to_the_end(killed)
-    shown = {part.name: made.command("show", tasks[part.name].id) for part in parts}
+    shown = dict(zip(tasks, made.show([task.id for task in tasks.values()]), strict=True))
     exit_code = made.leave(survivor)
     audit = made.command("audit")
     made.command("redis", "stop")
@@ -73,7 +73,8 @@ def _kill_one(made: Stage, workers: Sequence[Worker], slow: Sequence[str], watch
     wait_until(lambda: watch.running(slow), RUNNING_S, "the start of the slow tasks")
     since = time.monotonic()
     wait_until(lambda: watch.running(slow) and time.monotonic() - since > KILL_AFTER_S, RUNNING_S, "time for the kill")
-    agents = {name: made.command("show", watch.tasks[name].id)["attempts"][-1] for name in slow}
+    shown = made.show([watch.tasks[name].id for name in slow])
+    agents = {name: one["attempts"][-1] for name, one in zip(slow, shown, strict=True)}
     below = {worker.name: {one.pid for one in worker.processes} for worker in workers}
     victim = max(workers, key=lambda worker: sum(one["pid"] in below[worker.name] for one in agents.values()))
     live = {name: one for name, one in agents.items() if one["pid"] in below[victim.name]}

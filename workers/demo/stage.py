@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from proofq.workers import proctree
 from proofq.workers.errors import Error
@@ -102,6 +103,11 @@ class Stage:
             said = (done.stderr or done.stdout).strip()[-500:]
             raise StageError(f"`proofq {' '.join(words)} --json` ended with {done.returncode}: {said}") from problem
 
+    def show(self, task_ids: Sequence[str]) -> list[Any]:
+        """What `proofq show` answers for each, asked a few at a time."""
+        with ThreadPoolExecutor(4) as asking:
+            return list(asking.map(lambda task_id: self.command("show", task_id), task_ids))
+
     def leave(self, worker: Worker) -> int | None:
         """Ask a worker to drain; its exit code, None if it had to be killed."""
         worker.launcher.terminate()
@@ -128,7 +134,8 @@ class Stage:
 def stage() -> Iterator[Stage]:
     """A stage to play on. This process becomes a subreaper: what is started on the stage cannot get out of its sight.
 
-    While it is open, this process's own settings are those of the project. The folder is removed at the end.
+    While it is open, this process's own settings are those of the project. The folder is removed at the end. Only for
+    the main thread of a command.
     """
     proctree.become_subreaper()
     root = Path(tempfile.mkdtemp(prefix="proofq-demo-"))
@@ -136,10 +143,12 @@ def stage() -> Iterator[Stage]:
     made = Stage(root)
     before = dict(os.environ)
     _replace(os.environ, made.environment)
+    on_term = signal.signal(signal.SIGTERM, _leave_in_order)
     try:
         yield made
     finally:
         made.clear()
+        signal.signal(signal.SIGTERM, on_term)
         _replace(os.environ, before)
         shutil.rmtree(root, ignore_errors=True)
 
@@ -157,6 +166,11 @@ def wait_until(seen: Callable[[], bool], within_s: float, what: str) -> None:
         if time.monotonic() > end:
             raise StageError(f"{what} did not come within {within_s:g} s")
         time.sleep(0.1)
+
+
+def _leave_in_order(number: int, _: object) -> NoReturn:
+    """TERM unwinds like Ctrl-C, so that nothing is left of the stage."""
+    sys.exit(128 + number)
 
 
 def _environment(root: Path) -> dict[str, str]:
