@@ -108,12 +108,30 @@ def test_extra_names_a_schema_allows() -> None:
     """A schema that speaks of further names decides on them itself."""
     assert inputs.validate({"type": "object", "additionalProperties": True}, {"x": 1}) == []
     assert inputs.validate({"type": "object", "patternProperties": {"^x": {"type": "string"}}}, {"x": 1}) != []
+    assert inputs.validate({"type": "object", "patternProperties": {"^x": {"type": "string"}}}, {"x": "1"}) == []
     assert inputs.validate({"type": "object"}, {"x": 1}) == ["input x is not declared; the agent takes none"]
+
+
+def test_required_names_a_schema_leaves_open() -> None:
+    """A required name need not be among the properties where the schema allows further names."""
+    for further in ({"additionalProperties": True}, {"patternProperties": {"^x": True}}):
+        declared = input_schema.from_schema({"required": ["x"], **further})
+        assert inputs.validate(declared, {}) == ["input x is missing; give it with -i x=VALUE or in the inputs object"]
+        assert inputs.validate(declared, {"x": 1}) == []
+
+
+def test_what_is_required_deeper_inside() -> None:
+    """A name missing inside an input is told with its path, as is one too many."""
+    inner = {"required": ["b"], "additionalProperties": False}
+    declared = input_schema.from_schema({"properties": {"a": inner}})
+    assert inputs.validate(declared, {"a": {}}) == ["input a: 'b' is a required property"]
+    problems = inputs.validate(declared, {"a": {"b": 1, "c": 1}})
+    assert problems == ["input a: Additional properties are not allowed ('b', 'c' were unexpected)"]
 
 
 def test_defaults_are_filled_in() -> None:
     """Absent names take the schema's default; given ones stay, null too."""
-    declared = {"type": "object", "properties": {"a": {"default": 1}, "b": {"default": 2}, "c": {}}}
+    declared = {"type": "object", "properties": {"a": {"default": 1}, "b": {"default": 2}, "c": {}, "d": True}}
     assert inputs.complete(declared, {"b": None}) == {"a": 1, "b": None}
 
 
@@ -146,6 +164,12 @@ def test_annotations() -> None:
         o: str = None,  # type: ignore[assignment]  # noqa: RUF013
         p: Any = object(),  # noqa: B008
         q: Literal["x"] | None = None,
+        r: object = None,
+        s: None = None,
+        t: dict = {"a": [1]},  # type: ignore[type-arg]  # noqa: B006
+        u: dict = {1: 2},  # type: ignore[type-arg]  # noqa: B006
+        v: dict = {"a": {1}},  # type: ignore[type-arg]  # noqa: B006
+        w: Literal["x", None] = None,
     ) -> None: ...
 
     found = _of(agent)
@@ -167,6 +191,12 @@ def test_annotations() -> None:
         "o": {"type": ["string", "null"], "default": None},
         "p": {},
         "q": {"anyOf": [{"enum": ["x"]}, {"type": "null"}], "default": None},
+        "r": {"default": None},
+        "s": {"type": "null", "default": None},
+        "t": {"type": "object", "default": {"a": [1]}},
+        "u": {"type": "object"},
+        "v": {"type": "object"},
+        "w": {"enum": ["x", None], "default": None},
     }
     assert found["required"] == ["a", "b", "c", "d", "e", "f", "g", "i", "j", "k", "free"]
 
@@ -174,6 +204,7 @@ def test_annotations() -> None:
 def _path(a: Path) -> None: ...
 def _set(a: set[str]) -> None: ...
 def _int_keys(a: dict[int, str]) -> None: ...
+def _bytes(a: Literal[b"x"]) -> None: ...
 def _star(*a: str) -> None: ...
 def _stars(**a: str) -> None: ...
 def _positional(a: str, /) -> None: ...
@@ -186,6 +217,7 @@ def _ours(workdir: str) -> None: ...
         (_path, "parameter a: Path is no type of an input; use str, int, "),
         (_set, "is no type of an input"),
         (_int_keys, "is no type of an input"),
+        (_bytes, "is no type of an input"),
         (_star, "parameter a: inputs are passed by name"),
         (_stars, "parameter a: inputs are passed by name"),
         (_positional, "parameter a: inputs are passed by name"),
@@ -244,6 +276,12 @@ def test_schemas_with_local_references(draft: str | None) -> None:
     found = input_schema.from_schema(declared)
     assert inputs.validate(found, {"a": "abc"}) == []
     assert inputs.validate(found, {"a": "abcd"}) == ["input a: 'abcd' is too long"]
+
+
+def test_properties_called_like_keywords() -> None:
+    """An input may be called $ref inside; what is looked at is the keyword."""
+    declared = {"properties": {"a": {"properties": {"$ref": {"type": "string"}, "$id": {"type": "string"}}}}}
+    assert inputs.validate(input_schema.from_schema(declared), {"a": {"$ref": "https://example.org/"}}) == []
 
 
 def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

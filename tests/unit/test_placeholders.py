@@ -109,6 +109,7 @@ def test_option_injection_is_refused(value: str, command: list[str]) -> None:
     ("command", "argv"),
     [
         (["rm", "--", "{doc}"], ["rm", "--", "%s"]),
+        (["rm", "--", "x", "{doc}"], ["rm", "--", "x", "%s"]),
         (["rm", "--file={doc}"], ["rm", "--file=%s"]),
         (["rm", "-f{doc}"], ["rm", "-f%s"]),
         (["rm", "./{doc}"], ["rm", "./%s"]),
@@ -155,6 +156,14 @@ def test_options_of_a_proof() -> None:
     expected = {"path": "/w/x", "min_bytes": 1, "same_ok": True, "params": ["x", 1, {"k": "2"}]}
     assert placeholders.expand_options(options, _values(doc="x")) == expected
     assert placeholders.names_in(options) == {"workdir", "doc", "attempt"}
+
+
+@pytest.mark.parametrize("options", [{"params": {"k": "{nope}"}}, {"schema": "{nope}/s.json"}])
+def test_only_inline_schemas_keep_their_braces(options: dict[str, Any]) -> None:
+    """An unknown name is refused in every other option, and in the path of a schema."""
+    assert placeholders.names_in(options) == {"nope"}
+    with pytest.raises(PlaceholderProblem, match=r"\{nope\} is neither an input nor"):
+        placeholders.expand_options(options, _values())
 
 
 def test_a_schema_in_a_proof() -> None:
