@@ -81,7 +81,7 @@ def _content_problems(options: Mapping[str, JSON], seen: Content) -> Iterator[st
     elif not record.is_file:
         yield f"a {record.kind} stands there; only a regular file proves anything"
     else:
-        if record.size < int(options.get("min_bytes", 0)):
+        if too_short(record, int(options.get("min_bytes", 0))):
             yield f"{record.size} bytes, at least {options['min_bytes']} are declared"
         if not seen.found:
             yield "the declared text is not in it"
@@ -89,6 +89,11 @@ def _content_problems(options: Mapping[str, JSON], seen: Content) -> Iterator[st
             yield "its SHA-256 is not the declared one"
         if "json_schema" in options:
             yield from _json_problems(options["json_schema"], seen)
+
+
+def too_short(record: FileRecord, min_bytes: int) -> bool:
+    """Tell whether the file has fewer bytes than are declared; none declared is 0."""
+    return record.size < min_bytes
 
 
 def _json_problems(schema: JSON, seen: Content) -> Iterator[str]:
