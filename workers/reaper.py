@@ -73,6 +73,8 @@ class Reaper:
         self._adopt = adopt
         self._contact: isolation.Contact | None = None
         self._rows: dict[str, dict[str, str]] = {}
+        #: Owners past their deadline whose processes on this host have been ended.
+        self._cleared: set[str] = set()
 
     def run_once(self) -> Reaped:
         """One look. Raises `RedisUnavailable` when Redis is away; the next look begins afresh."""
@@ -81,6 +83,7 @@ class Reaper:
         unburied = [name for name in watch.neighbours if watch.overdue.get(name) != 0]
         self._rows = {name: row for name, row in self._rows.items() if name in unburied}
         buried = sum(self._unless_alive(self._bury_if_dead, neighbour) for neighbour in unburied)
+        self._cleared &= watch.overdue.keys()
         taken = sum(self._unless_alive(self._take_from, *overdue) for overdue in watch.overdue.items())
         return Reaped(
             buried=buried,
@@ -125,9 +128,10 @@ class Reaper:
                 return 0
             if not self._store.condemn(owner, row.get("host_id", ""), {"dead": "1", "why": reason}):
                 return 0
-        if row.get("host_id") == self._host.id:
+        if row.get("host_id") == self._host.id and owner not in self._cleared:
             # It may be stopped rather than gone; on this host no new attempt starts beside a process of the old one.
             self._host.kill_agents(row)
+            self._cleared.add(owner)
         taken = 0
         for task_id in self._store.leases_of(owner):
             taken += self._take(task_id, owner, reason, death=not row.get("left"))

@@ -31,6 +31,22 @@ class DamagedKey(Error):
         self.actual = actual
 
 
+#: Words by which Redis says that it serves nobody, or no writer, at present.
+_NOT_NOW: Final = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "LOADING")
+
+
+def _refusal(text: str, problem: redis.ResponseError) -> RedisUnavailable | None:
+    """Redis answered, and will not do it for now: nothing was written. None for an error of ours."""
+    if isinstance(problem, redis.OutOfMemoryError) or "OOM" in text:
+        return RedisUnavailable(
+            "Redis has reached its maxmemory and refuses new work; nothing was written. "
+            "Give it more memory, or let workers drain it, then try again."
+        )
+    if isinstance(problem, redis.ReadOnlyError) or any(word in text for word in _NOT_NOW):
+        return RedisUnavailable(f"Redis refuses to write at present: {text[:200]}")
+    return None
+
+
 class Runner(Protocol):
     """Runs one script; the seam at which the simulator loses replies and cuts connections."""
 
@@ -53,13 +69,13 @@ class RedisRunner:
     def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
         try:
             answer: list[Any] = self._scripts[name](args=list(arguments))
-        except redis.OutOfMemoryError as problem:
-            raise RedisUnavailable(
-                "Redis has reached its maxmemory and refuses new work; nothing was written. "
-                "Give it more memory, or let workers drain it, then try again."
-            ) from problem
-        except (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, OSError) as problem:
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as problem:
             raise RedisUnavailable(f"Redis did not answer ({type(problem).__name__}); is it running?") from problem
+        except redis.ResponseError as problem:
+            refusal = _refusal(str(problem), problem)
+            if refusal is None:
+                raise
+            raise refusal from problem
         if answer and answer[0] == b"wrong_type":
             raise DamagedKey(answer[1].decode("utf-8", "replace"), answer[2].decode())
         return answer
