@@ -14,9 +14,7 @@ from tests.servers import PrivateServer, binaries
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare our markers."""
-    config.addinivalue_line(
-        "markers", "both_binaries: run with every Redis server program found, not only the first"
-    )
+    config.addinivalue_line("markers", "both_binaries: run with every Redis server program found, not only the first")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

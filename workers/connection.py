@@ -110,9 +110,7 @@ def check_server(opened: redis.Redis, url: str) -> None:
             "cannot; use a single Redis, with replicas if you want them."
         )
     if mode == "sentinel":
-        raise NotBuilt(
-            f"{redact(url)} is a Sentinel. Finding the master through it is not built yet; give its URL."
-        )
+        raise NotBuilt(f"{redact(url)} is a Sentinel. Finding the master through it is not built yet; give its URL.")
     version = str(server.get("redis_version", "0"))
     if _version(version) < OLDEST_SERVER:
         raise RedisUnavailable(f"{redact(url)} is Redis {version}; proofq needs 6.2 or newer.")

@@ -53,9 +53,7 @@ def choose(environ: Mapping[str, str], wrote: Binary | None) -> Binary:
     if named:
         found = shutil.which(named, path=environ.get("PATH"))
         if found is None:
-            raise RedisUnavailable(
-                f"PROOFQ_EMBEDDED_SERVER names {named}, which is no program that can be run."
-            )
+            raise RedisUnavailable(f"PROOFQ_EMBEDDED_SERVER names {named}, which is no program that can be run.")
         binary = identify(str(Path(found).absolute()))
     elif wrote is not None and _still_there(wrote):
         return wrote

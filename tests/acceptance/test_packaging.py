@@ -60,7 +60,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(home, with_pip=False, symlinks=True)
     (site,) = home.glob("lib/python*/site-packages")
     # pip of the suite's environment, working on the new one: no network, and no dependency installed anew.
-    install = ["-m", "pip", "--python", home, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    install: list[str | Path] = ["-m", "pip", "--python", home, "install", "--quiet", "--no-deps", "--no-index", wheel]
     _run(sys.executable, *install, cwd=home, PIP_NO_INDEX="1")
     # Files ending in .pth are not followed further from here, so the suite's editable proofq stays out.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")

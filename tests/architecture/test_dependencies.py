@@ -12,9 +12,7 @@ from tests.architecture.sources import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PINS = re.findall(
-    r"^([^\s#-][^\\]*?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", LOCK, re.MULTILINE
-)
+PINS = re.findall(r"^([^\s#-][^\\]*?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", LOCK, re.MULTILINE)
 
 
 def _declared() -> set[str]:
@@ -26,9 +24,7 @@ def test_every_pin_is_exact_and_hashed() -> None:
     """Each line of the lock is a package at one exact version with its hashes, or belongs to one."""
     requirements = [Requirement(text) for text, _ in PINS]
     assert all(re.fullmatch(r"==[^*]+", str(requirement.specifier)) for requirement in requirements)
-    starts = [
-        line for line in LOCK.splitlines() if line and not line[0].isspace() and not line.startswith("#")
-    ]
+    starts = [line for line in LOCK.splitlines() if line and not line[0].isspace() and not line.startswith("#")]
     assert len(starts) == len(PINS)
 
 

@@ -26,9 +26,10 @@ SPAWN = re.compile(
 #: Files that may. One line of why each.
 SPAWNERS = {
     "workers/demo/stage.py": "the demo starts real workers, and kills one",
-    "workers/embedded.py": "starts the embedded Redis",
+    "workers/embedded_home.py": "starts the embedded Redis",
     "workers/fork.py": "every child of the forkserver: forks it, executes a command",
     "workers/forkserver.py": "becomes a fresh interpreter where agents left threads behind",
+    "workers/launcher.py": "starts the supervisor of each lane",
     "workers/redis_binary.py": "asks a server program for its version",
     "workers/spawner.py": "starts the forkserver of a supervisor",
 }
