@@ -170,7 +170,7 @@ class _Reader:
 
     def proofs(self) -> tuple[Proof, ...]:
         declared = self.raw.get("proofs", [])
-        if isinstance(declared, str | dict) or not isinstance(declared, list | tuple):
+        if not isinstance(declared, list | tuple):
             raise DeclarationProblem("proofs is a list of proofs", key=("proofs",))
         found: list[Proof] = []
         for index, each in enumerate(declared):

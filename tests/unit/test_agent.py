@@ -176,6 +176,15 @@ REFUSED: list[tuple[str, dict[str, Any], str, tuple[str | int, ...]]] = [
         "proof 1: unknown placeholder {outt}; known are attempt, doc, out, project, task_id, taskdir, workdir; ",
         ("proofs", 0),
     ),
+    (
+        "brace of a proof",
+        {"proofs": [{"kind": "file", "path": "{"}]},
+        "proof 1: { opens no placeholder; ",
+        ("proofs", 0),
+    ),
+    ("kind a list", {"proofs": [{"kind": []}]}, "proof 1: unknown kind of proof []", ("proofs", 0, "kind")),
+    ("bool attempts", {"max_attempts": True}, "max_attempts is True; it is a whole number", ("max_attempts",)),
+    ("look_first alone", {"look_first": True, "unproven": True, "proofs": []}, "look_first lets proofs ", ()),
     ("placeholder", {"command": ["cp", "{x}"]}, "command[1]: unknown placeholder {x}; ", ("command", 1)),
     ("placeholder of cwd", {"cwd": "{x}"}, "cwd: unknown placeholder {x}; ", ("cwd",)),
     ("placeholder of stdin", {"stdin": "{x}"}, "stdin: unknown placeholder {x}; ", ("stdin",)),
@@ -271,6 +280,12 @@ def test_a_schemas_braces_are_no_placeholders() -> None:
     schema = {"type": "string", "pattern": "^[0-9]{4}$"}
     spec = declaration.check(_note(proofs=[{"kind": "json", "schema": schema}]), "x:1")
     assert spec.proofs[0].options == {"schema": schema}
+
+
+def test_what_an_input_may_decide() -> None:
+    """A digest may come with the task, and stdin may be empty rather than closed."""
+    spec = declaration.check(_note(stdin="", proofs=[{"kind": "file", "path": "x", "sha256": "{doc}"}]), "x:1")
+    assert (spec.stdin, spec.proofs[0].options["sha256"]) == ("", "{doc}")
 
 
 def test_names_that_differ_in_case_are_refused_together() -> None:
