@@ -62,7 +62,7 @@ class Verifier:
         host: str,
         start_verifier: Callable[[], Started],
         run_python_proof: PythonRunner,
-        processes: int = 2,
+        processes: int = 4,
         recycle_after: int = 10_000,
     ) -> None:
         self._host = host

@@ -79,13 +79,13 @@ class _Warm:
 
 
 class WarmPool:
-    """Thread-safe. `start` gives a new process; at most `size` live at once (default 2), started when needed.
+    """Thread-safe. `start` gives a new process; at most `size` live at once (default 4), started when needed.
 
     More than one, so that a proof that hangs until its deadline does not hold up the others.
     `recycle_after`: answers after which a process is replaced (default 10,000).
     """
 
-    def __init__(self, start: Callable[[], Started], size: int = 2, recycle_after: int = 10_000) -> None:
+    def __init__(self, start: Callable[[], Started], size: int = 4, recycle_after: int = 10_000) -> None:
         self._start = start
         self._recycle_after = recycle_after
         self._room = threading.Semaphore(size)
