@@ -103,15 +103,13 @@ class ReportReader:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the pipe."""
-        if self._broken:
-            return
         self._bytes += data
-        while (end := self._bytes.find(b"\n")) >= 0:
+        while not self._broken and (end := self._bytes.find(b"\n")) >= 0:
             line = bytes(self._bytes[:end])
             del self._bytes[: end + 1]
             self._take(line)
-        if len(self._bytes) > _MAX_LINE_BYTES:
-            self._broken = True
+        self._broken = self._broken or len(self._bytes) > _MAX_LINE_BYTES
+        if self._broken:
             self._bytes.clear()
 
     def end(self) -> None:
