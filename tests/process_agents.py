@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -53,6 +54,8 @@ def echo(ctx, **inputs):
         "stdin": sys.stdin.read(),
         "oom": Path("/proc/self/oom_score_adj").read_text().strip(),
         "term": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+        "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "pipe": subprocess.run("kill -PIPE $$", shell=True).returncode,
         "threads": threading.active_count(),
         "ctx": [ctx.task_id, ctx.attempt, str(ctx.workdir), str(ctx.taskdir), ctx.repair],
     }

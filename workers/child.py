@@ -147,6 +147,8 @@ def main() -> int:
     """Be a fresh interpreter's child; `argv` is SETUP PAYLOAD REPORT, three descriptors."""
     set_streams()
     setup_fd, payload, report = (int(text) for text in sys.argv[1:4])
+    # It came through an exec; the programs that the agent starts are not to have it.
+    os.set_inheritable(report, False)
     setup = _read_payload(setup_fd)
     try:
         agents = Preload.from_dict(setup["preload"]).load()

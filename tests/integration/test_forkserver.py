@@ -57,7 +57,8 @@ def test_a_function_stands_alone_on_its_stage(bench, tmp_path):
     assert (said["cwd"], said["umask"], said["stdin"]) == (str(tmp_path), 0o077, "")
     # 0 to 2, the report, and the one that lists them.
     assert len(said["fds"]) == 5
-    assert (said["oom"], said["term"], said["threads"]) == ("500", True, 1)
+    assert (said["oom"], said["term"], said["blocked"], said["threads"]) == ("500", True, 0, 1)
+    assert said["pipe"] == -signal.SIGPIPE
     assert said["ctx"] == ["t-1", 1, str(tmp_path), str(tmp_path), None]
     assert end.usage.max_rss_kib > 1000
 
@@ -189,6 +190,14 @@ def test_an_interpreter_gets_the_socket_it_is_passed(bench, tmp_path):
     assert next(channel.receive(timeout_s=20)).body == {"hello": 1}
     channel.close()
     assert ended(running).exit_code == 0
+
+
+def test_signals_for_the_whole_service_do_not_end_the_forkserver(bench):
+    """TERM, INT and HUP mean the launcher; a command still dies of each."""
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(bench.spawner.forkserver.pid, signum)
+        end = ended(bench.command("sh", "-c", f"kill -{int(signum)} $$"))
+        assert (end.signal, end.killed_by) == (signum, "")
 
 
 def test_agents_that_leave_a_thread_run_in_fresh_interpreters(threaded, tmp_path):
