@@ -17,8 +17,8 @@ from proofq.workers.demo.screen import Progress, Report
 from proofq.workers.demo.stage import BOOT_S, Stage, StageError, Worker, kill, stage, wait_until
 from proofq.workers.proctree import ProcessId
 
-#: Seconds from the first task to the last end; what is not over by then is told as a thing that did not hold.
-PLAY_S: Final = 55.0
+#: Seconds from the beginning to the end of the last task; what is not over by then is told as something not held.
+PLAY_S: Final = 65.0
 #: Seconds until the slow tasks must be running, and how long one works before its worker is killed.
 RUNNING_S: Final = 15.0
 KILL_AFTER_S: Final = 2.0
@@ -48,16 +48,17 @@ def run() -> int:
 
 
 def _play(made: Stage, parts: Sequence[Part], progress: Progress) -> claims.Seen:
+    until = time.monotonic() + PLAY_S
     made.command("redis", "start")
     workers = [made.start_worker(name) for name in ("one", "two")]
     for worker in workers:
         wait_until(worker.ready, BOOT_S, f"worker {worker.name}")
     progress.say("two workers are ready; the tasks are enqueued")
     tasks = {part.name: proofq.enqueue(part.agent, part.inputs) for part in parts}
-    watch = Watch(tasks, progress)
+    watch = Watch(tasks, progress, until)
     killed, survivor = _kill_one(made, workers, [part.name for part in parts if part.slow], watch)
     outlived = watch.to_the_end(killed)
-    shown = dict(zip(tasks, made.show([task.id for task in tasks.values()]), strict=True))
+    shown = {name: made.command("show", task.id) for name, task in tasks.items()}
     exit_code = made.leave(survivor)
     audit = made.command("audit")
     made.command("redis", "stop")
@@ -73,8 +74,7 @@ def _kill_one(made: Stage, workers: Sequence[Worker], slow: Sequence[str], watch
     wait_until(lambda: watch.running(slow), RUNNING_S, "the start of the slow tasks")
     since = time.monotonic()
     wait_until(lambda: watch.running(slow) and time.monotonic() - since > KILL_AFTER_S, RUNNING_S, "time for the kill")
-    shown = made.show([watch.tasks[name].id for name in slow])
-    agents = {name: one["attempts"][-1] for name, one in zip(slow, shown, strict=True)}
+    agents = {name: made.command("show", watch.tasks[name].id)["attempts"][-1] for name in slow}
     below = {worker.name: {one.pid for one in worker.processes} for worker in workers}
     victim = max(workers, key=lambda worker: sum(one["pid"] in below[worker.name] for one in agents.values()))
     live = {name: one for name, one in agents.items() if one["pid"] in below[victim.name]}
@@ -93,9 +93,10 @@ def _kill_one(made: Stage, workers: Sequence[Worker], slow: Sequence[str], watch
 class Watch:
     """Looks at every task, and shows what changed."""
 
-    def __init__(self, tasks: Mapping[str, Any], progress: Progress) -> None:
+    def __init__(self, tasks: Mapping[str, Any], progress: Progress, until: float) -> None:
         self.tasks = tasks
         self.progress = progress
+        self._until = until
 
     def look(self) -> dict[str, tuple[str, int]]:
         """State and number of attempts of every task, now."""
@@ -114,8 +115,7 @@ class Watch:
     def to_the_end(self, killed: Killed) -> list[int]:
         """Look until every task is terminal; gives the killed worker's agents that lived when their task ran again."""
         outlived: dict[str, int] = {}
-        end = time.monotonic() + PLAY_S
-        while time.monotonic() < end:
+        while time.monotonic() < self._until:
             states = self.look()
             for name, agent in killed.agents.items():
                 state, attempt = states[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,8 @@ from typing import Any, Final, NoReturn
 from proofq.workers import proctree
 from proofq.workers.errors import Error
 
-#: Seconds a worker gets to boot, a command to answer, and a worker to leave after TERM.
+#: Seconds a worker gets to boot, and to leave after TERM.
 BOOT_S: Final = 30.0
-COMMAND_S: Final = 30.0
 LEAVE_S: Final = 15.0
 #: What a worker's log says once it leases.
 READY: Final = "worker_ready"
@@ -86,27 +85,15 @@ class Stage:
         return worker
 
     def command(self, *words: str) -> Any:
-        """What `proofq WORDS --json` answers, whatever its exit code. Raises StageError where that is no document."""
-        done = subprocess.run(
-            [sys.executable, "-m", "proofq", *words, "--json"],
-            cwd=self.root,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            check=False,
-        )
-        try:
-            return json.loads(done.stdout)
-        except ValueError as problem:
-            said = (done.stderr or done.stdout).strip()[-500:]
-            raise StageError(f"`proofq {' '.join(words)} --json` ended with {done.returncode}: {said}") from problem
+        """What `proofq WORDS --json` answers, in this process. Raises StageError when it answers with an error."""
+        from proofq.workers.cli.main import execute  # the command line knows the demo as one of its commands
 
-    def show(self, task_ids: Sequence[str]) -> list[Any]:
-        """What `proofq show` answers for each, asked a few at a time."""
-        with ThreadPoolExecutor(4) as asking:
-            return list(asking.map(lambda task_id: self.command("show", task_id), task_ids))
+        answered, said = io.StringIO(), io.StringIO()
+        execute([*words, "--json"], answered, said)
+        answer = json.loads(answered.getvalue())
+        if "error" in answer:
+            raise StageError(f"`proofq {' '.join(words)}` failed: {answer['error']['message']}")
+        return answer
 
     def leave(self, worker: Worker) -> int | None:
         """Ask a worker to drain; its exit code, None if it had to be killed."""
