@@ -16,11 +16,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proofq.policies import lifecycle
 from proofq.workers.audit import Audit
+from proofq.workers.record import Task
+from tests.acceptance import processes
 from tests.acceptance.harness import Site, Worker, one_end
 from tests.acceptance.processes import ROLES, Found
 
@@ -28,6 +31,8 @@ from tests.acceptance.processes import ROLES, Found
 SETTINGS = {"slots": 4, "meta_slots": 0, "max_deaths": 12, "max_pickups": 12, "max_equal_crashes": 12, "drain_s": 20}
 #: Seconds the campaign looks for a worker whose attempts are in the wished phase before it takes another one.
 PATIENCE_S = 1.0
+#: The longest pause before a kill, in seconds.
+PAUSE_S = 1.2
 #: Seconds in which every task must have ended after the last kill.
 SETTLE_S = 120.0
 PHASES = (lifecycle.LEASED, lifecycle.RUNNING, lifecycle.CLAIMED_DONE)
@@ -35,7 +40,10 @@ PHASES = (lifecycle.LEASED, lifecycle.RUNNING, lifecycle.CLAIMED_DONE)
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: what was killed, and what its worker's live attempts were doing (state -> how many)."""
+    """One kill: what was killed, and in which states the attempts were that it hit (state -> how many).
+
+    A child's kill hits its own attempt, any other one all live attempts of the worker.
+    """
 
     number: int
     at_s: float
@@ -43,13 +51,6 @@ class Kill:
     role: str
     pid: int
     live: dict[str, int]
-
-    @property
-    def phase(self) -> str:
-        """The rarest state among the live attempts, or idle."""
-        return next((state for state in (lifecycle.CLAIMED_DONE, lifecycle.LEASED) if self.live.get(state)), None) or (
-            lifecycle.RUNNING if self.live.get(lifecycle.RUNNING) else "idle"
-        )
 
     def __str__(self) -> str:
         doing = ", ".join(f"{state} {count}" for state, count in sorted(self.live.items())) or "idle"
@@ -74,12 +75,13 @@ class Report:
         return sum(bool(kill.live) for kill in self.kills) / max(1, len(self.kills))
 
     def table(self) -> str:
-        """Kills by role and phase, and how the tasks ended."""
-        columns = (*PHASES, "idle")
-        rows = [f"{'killed':<12}" + "".join(f"{name:>14}" for name in columns) + f"{'all':>8}"]
+        """Kills by role and by the states they hit (one that hits several counts in each), and the tasks' ends."""
+        rows = [f"{'killed':<12}" + "".join(f"{name:>14}" for name in (*PHASES, "idle", "all"))]
         for role in ROLES:
-            of_role = Counter(kill.phase for kill in self.kills if kill.role == role)
-            rows.append(f"{role:<12}" + "".join(f"{of_role[name]:>14}" for name in columns) + f"{of_role.total():>8}")
+            mine = [kill for kill in self.kills if kill.role == role]
+            hits = [sum(state in kill.live for kill in mine) for state in PHASES]
+            idle = sum(not kill.live for kill in mine)
+            rows.append(f"{role:<12}" + "".join(f"{count:>14}" for count in (*hits, idle, len(mine))))
         ends = ", ".join(f"{state} {count}" for state, count in self.ends.most_common())
         rows.append(f"{len(self.kills)} kills in {self.lasted_s:.0f} s, {self.with_live:.0%} with an attempt live")
         rows.append(f"{self.ends.total()} tasks, {self.attempts} attempts: {ends}")
@@ -89,10 +91,10 @@ class Report:
 class Campaign:
     """One campaign on a site of its own. The same seed wishes for the same victims; what they do is up to them."""
 
-    def __init__(self, site: Site, kills: int, seed: str, workers: int = 3) -> None:
+    def __init__(self, site: Site, kills: int, seed: str, workers: int, roles: Sequence[str]) -> None:
         self._site = site
         self._chance = random.Random(seed)
-        self._victims = [ROLES[n % len(ROLES)] for n in range(kills)]
+        self._victims = [roles[n % len(roles)] for n in range(kills)]
         self._chance.shuffle(self._victims)
         self._workers = [site.start() for _ in range(workers)]
         self._ids: list[str] = []
@@ -144,32 +146,41 @@ class Campaign:
     def _kill_one(self, role: str) -> None:
         """Find a worker with such a process, if possible with attempts in the phase wished for, and kill it."""
         wish = self._chance.choice([*PHASES, lifecycle.RUNNING])
-        time.sleep(self._chance.uniform(0.0, 0.3))
+        time.sleep(self._chance.uniform(0.0, PAUSE_S))
         begun = time.monotonic()
         while True:
             waited = time.monotonic() - begun
             assert waited < 60, f"no {role} to kill\n{self._site.logs()}"
             for worker in self._chance.sample(self._workers, len(self._workers)):
-                live = Counter(task.state for task in worker.holding())
-                if (wish in live or (live and waited > PATIENCE_S) or waited > 5 * PATIENCE_S) and self._kill(
-                    worker, role, live
-                ):
+                tasks = worker.holding()
+                wished = any(task.state == wish for task in tasks) or (tasks and waited > PATIENCE_S)
+                if (wished or waited > 5 * PATIENCE_S) and self._kill(worker, role, tasks):
                     return
             time.sleep(0.005)
 
-    def _kill(self, worker: Worker, role: str, live: Counter[str]) -> bool:
-        found = self._victim(worker, role)
-        if found is None or not found.signal(signal.SIGKILL):
+    def _kill(self, worker: Worker, role: str, tasks: list[Task]) -> bool:
+        found = worker.processes(role)
+        victim = self._chance.choice(found) if found else None
+        if victim is None or not victim.signal(signal.SIGKILL):
             return False
+        if role == "child":
+            mine = [task for task in tasks if self._is_of(victim, task, found)]
+            # Of no attempt that is known to run: one that is being started, or a proof.
+            tasks = mine or [task for task in tasks if task.state != lifecycle.RUNNING]
+        live = Counter(task.state for task in tasks)
         at_s = time.monotonic() - self._begun
-        kill = Kill(len(self.report.kills) + 1, at_s, worker.mark[-3:], role, found.pid, dict(live))
+        kill = Kill(len(self.report.kills) + 1, at_s, worker.mark[-3:], role, victim.pid, dict(live))
         self.report.kills.append(kill)
         print(kill, flush=True)
         return True
 
-    def _victim(self, worker: Worker, role: str) -> Found | None:
-        found = worker.processes(role)
-        return self._chance.choice(found) if found else None
+    def _is_of(self, victim: Found, task: Task, found: list[Found]) -> bool:
+        """Whether the process belongs to the task's attempt; a proof, or one not yet confirmed, to none."""
+        parents = {one.pid: one.ppid for one in found}
+        pid = victim.pid
+        while parents.get(pid) in parents:
+            pid = parents[pid]
+        return bool(self._site.snapshot(task.id).attempts[-1].get("pid") == pid)
 
     def _replace_ended(self) -> None:
         """Only a launcher that was killed ends a worker: start another one."""
@@ -198,8 +209,8 @@ class Campaign:
         try:
             self._site.wait_nothing_left(5.0)
         except AssertionError:
-            lines = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ") for pid in self._site.left()]
-            self.report.wrong.append(f"processes are left: {lines}")
+            told = "\n".join(processes.describe(pid) for pid in self._site.left())
+            self.report.wrong.append(f"processes are left:\n{told}")
 
     def _judge(self) -> None:
         report, site = self.report, self._site
@@ -221,10 +232,10 @@ def _is_written(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text().splitlines()[-1:] == [f"done {text}"]
 
 
-def campaign(kills: int, seed: str, workers: int = 3) -> Report:
+def campaign(kills: int, seed: str, workers: int = 3, roles: Sequence[str] = ROLES) -> Report:
     """Run a campaign on a site of its own, which is kept for a look when something was wrong."""
     with Site(SETTINGS) as site:
-        report = Campaign(site, kills, seed, workers).run()
+        report = Campaign(site, kills, seed, workers, roles).run()
         if report.wrong:
             report.wrong.append(site.logs())
         return report
@@ -235,9 +246,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", default=secrets.token_hex(4))
     parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--role", action="append", choices=ROLES, help="kill only these")
     options = parser.parse_args()
     print(f"{options.kills} kills, seed {options.seed}, {os.cpu_count()} cores", flush=True)
-    report = campaign(options.kills, options.seed, options.workers)
+    report = campaign(options.kills, options.seed, options.workers, options.role or ROLES)
     print(report.table())
     for line in report.wrong:
         print(f"WRONG {line}")

@@ -208,6 +208,12 @@ class Site:
         rows = {owner: self.store.owner_row(owner) for owner in owners}
         return {owner: row for owner, row in rows.items() if row}
 
+    def wait_owner_state(self, worker: Worker, state: str) -> None:
+        """Wait until the worker says so of itself."""
+        until(
+            lambda: state in {row.get("state") for row in worker.owners().values()}, 10.0, f"a worker that is {state}"
+        )
+
     def wait_nothing_left(self, within_s: float = 5.0) -> None:
         """Fail unless every process this site has started is dead soon."""
         until(lambda: not self.left(), within_s, "the end of everything that was started")
@@ -278,7 +284,7 @@ class Site:
 
 def program() -> list[str]:
     """`proofq` as it is installed beside this Python."""
-    return [os.environ.get("PQ_PROGRAM") or str(Path(sys.executable).with_name("proofq"))]
+    return [str(Path(sys.executable).with_name("proofq"))]
 
 
 @contextmanager

@@ -92,6 +92,28 @@ def end(pids: list[int]) -> None:
                 os.kill(pid, number)
 
 
+def describe(pid: int) -> str:
+    """A line about a process that should not be there: who it is, who started it, when, and what it waits for."""
+    process = proctree.read(pid)
+    if process is None:
+        return f"{pid} is gone"
+    environ = _read(pid, "environ").split("\0")
+    marks = [one for one in environ if one.startswith((MARK, "PROOFQ_OWNER", "PROOFQ_TASK_ID"))]
+    age_s = float(Path("/proc/uptime").read_text().split()[0]) - process.start_ticks / os.sysconf("SC_CLK_TCK")
+    waits = f"{_read(pid, 'wchan')} {_read(pid, 'syscall')}".strip()
+    return (
+        f"{pid} below {process.ppid}, {process.state}, {age_s:.1f} s old, {_command_line(pid)!r}, {marks}, "
+        f"waits in {waits!r}"
+    )
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def _command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
