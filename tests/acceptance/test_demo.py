@@ -1,0 +1,180 @@
+"""`proofq demo`: it shows what it claims, says so when something did not hold, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proofq.workers.demo.claims import Seen, judge
+from proofq.workers.demo.parts import ENDS, Part
+from tests.acceptance import processes
+from tests.waiting import until
+
+#: What the contract promises, in seconds.
+PROMISED_S = 90.0
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """The only folder in which the demo may make something."""
+    with tempfile.TemporaryDirectory(prefix="pq-") as folder:
+        yield Path(folder)
+
+
+def _start(place: Path, **more: str) -> subprocess.Popen[str]:
+    environ = os.environ | {"TMPDIR": str(place), processes.MARK: f"{place.name}.000"} | more
+    command = [sys.executable, "-m", "proofq", "demo"]
+    return subprocess.Popen(
+        command, cwd=place, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+
+
+def _left(place: Path) -> list[Any]:
+    return [*processes.of_site(place.name, place), *place.iterdir()]
+
+
+def test_the_demo_holds(place: Path) -> None:
+    """It ends in time with exit code 0, tells every task, and neither uses nor leaves anything of the surroundings."""
+    began = time.monotonic()
+    demo = _start(place, REDIS_URL="redis://nobody.invalid:1", PROOFQ_SLOTS="none")
+    shown, progress = demo.communicate(timeout=PROMISED_S + 20)
+    assert demo.returncode == 0, shown + progress
+    assert time.monotonic() - began < PROMISED_S
+    rows = {line.split()[0]: line for line in shown.splitlines() if line.split()}
+    for agent, words in {
+        "touch_report": "done, 2 times no: not fresh unverified",
+        "write_nothing": "done, 2 times no: there is no file unverified",
+        "crash": "nothing - crash",
+        "hang": "nothing - timeout",
+        "refresh_report": "done yes: file -",
+        "digest_files": "done yes: file, python -",
+    }.items():
+        row = next(" ".join(line.split()) for line in shown.splitlines() if f" {agent} " in line)
+        assert words in row, row
+    assert shown.count("lost_worker") >= 1
+    assert "16 tasks checked, clean" in rows["audit:"]
+    assert "12 honest tasks verified; 2 liars not verified" in rows["held:"]
+    assert "NOT HELD" not in shown
+    assert "kill -9 of worker" in progress
+    assert _left(place) == []
+
+
+def test_the_demo_can_be_stopped(place: Path) -> None:
+    """TERM in the middle ends it, its workers, their agents and its Redis."""
+    demo = _start(place)
+    assert demo.stderr is not None
+    assert any("tasks are enqueued" in line for line in demo.stderr)
+    until(lambda: list(place.glob("*/.proofq/tasks/*/1")), 30.0, "an attempt")
+    demo.send_signal(signal.SIGTERM)
+    demo.communicate(timeout=30.0)
+    assert demo.returncode == 128 + signal.SIGTERM
+    assert _left(place) == []
+
+
+# --- what it says when something did not hold ----------------------------------------------------------------------
+
+
+def _attempt(outcome: str, worker: str = "two") -> dict[str, Any]:
+    return {"outcome": outcome, "worker": worker, "ended_at": "2026-11-20T08:00:00Z", "class": None}
+
+
+def _shown(state: str, kind: str, *attempts: Mapping[str, Any]) -> dict[str, Any]:
+    moves = [(None, "queued"), ("queued", "leased"), ("leased", state)]
+    return {
+        "state": state,
+        "failure": {"class": kind} if kind else None,
+        "attempts": list(attempts),
+        "breadcrumbs": [{"from": source, "to": to} for source, to in moves],
+    }
+
+
+def _good() -> Seen:
+    """One task of each role, the honest one taken over from worker one, as all must be."""
+    parts = [Part(role, "agent", role, {}) for role in ENDS]
+    shown: dict[str, dict[str, Any]] = {
+        role: _shown(state, kind, _attempt("failed")) for role, (state, kind) in ENDS.items()
+    }
+    shown["honest"]["attempts"] = [_attempt("lost", "one"), _attempt("verified")]
+    return Seen(parts, shown, killed="one", live=["honest"], audit={"checked": 4, "violations": []})
+
+
+def _problems(seen: Seen) -> list[str]:
+    return [claim.text for claim in judge(seen) if not claim.held]
+
+
+def test_what_is_as_it_must_be_is_held() -> None:
+    """Nothing is found wrong with a demo in which nothing is wrong."""
+    assert _problems(_good()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "claim"),
+    [
+        ("honest", _shown("failed", "crash", _attempt("lost", "one"), _attempt("failed")), "1 honest tasks verified"),
+        ("liar", _shown("verified", "", _attempt("verified")), "1 liars not verified"),
+        ("liar", _shown("failed", "crash", _attempt("failed")), "1 liars not verified"),
+        ("crash", _shown("failed", "crash", _attempt("failed")), "the crash quarantined"),
+        ("hang", _shown("failed", "crash", _attempt("failed")), "the hang stopped at its deadline"),
+    ],
+)
+def test_a_wrong_end_is_told(name: str, shown: dict[str, Any], claim: str) -> None:
+    """A task that ended otherwise than its role says breaks the claim about its role."""
+    seen = _good()
+    assert claim in _problems(dataclasses.replace(seen, shown={**seen.shown, name: shown}))
+
+
+@pytest.mark.parametrize(
+    "attempts",
+    [
+        [_attempt("verified")],
+        [_attempt("failed", "one"), _attempt("verified")],
+        [_attempt("lost", "one"), _attempt("verified", "one")],
+        [_attempt("lost", "one"), _attempt("failed")],
+    ],
+    ids=["never was there", "was not lost", "stayed", "failed after all"],
+)
+def test_a_task_that_was_not_taken_over_is_told(attempts: list[dict[str, Any]]) -> None:
+    """Taken over means: lost on the killed worker, then verified on another."""
+    seen = _good()
+    shown = {**seen.shown, "honest": {**seen.shown["honest"], "attempts": attempts}}
+    assert _problems(dataclasses.replace(seen, shown=shown)) == ["1 tasks of the killed worker taken over"]
+
+
+@pytest.mark.parametrize(
+    ("change", "claim"),
+    [
+        ({"live": []}, "0 tasks of the killed worker taken over"),
+        ({"outlived": [7]}, "1 tasks of the killed worker taken over"),
+        ({"audit": {"checked": 3, "violations": []}}, "the audit found nothing"),
+        ({"audit": {"checked": 4}}, "the audit found nothing"),
+        (
+            {"audit": {"checked": 4, "violations": [{"rule": "r", "subject": "s", "detail": "d"}]}},
+            "the audit found nothing",
+        ),
+        ({"exit_code": None}, "no process left"),
+        ({"left": ["12 sleep 60"]}, "no process left"),
+    ],
+)
+def test_everything_else_that_is_wrong_is_told(change: dict[str, Any], claim: str) -> None:
+    """No live attempt at the kill, a surviving agent, an audit that is not clean, a process left: each is told."""
+    assert _problems(dataclasses.replace(_good(), **change)) == [claim]
+
+
+def test_two_ends_are_told() -> None:
+    """A task that entered a terminal state twice, or ended with an attempt still open, breaks the claim of one end."""
+    seen = _good()
+    twice = [*seen.shown["liar"]["breadcrumbs"], {"from": "failed", "to": "quarantined"}]
+    still_open = [{**_attempt("failed"), "ended_at": None}]
+    for change in ({"breadcrumbs": twice}, {"attempts": still_open}):
+        shown = {**seen.shown, "liar": {**seen.shown["liar"], **change}}
+        assert _problems(dataclasses.replace(seen, shown=shown)) == ["each task in exactly one terminal state"]
