@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofq.policies import input_schema, inputs, schema
@@ -344,12 +344,14 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON_VALUES, st.text(alphabet=" \t\r\n", max_size=3))
 def test_strict_json_gives_back_what_was_written(value: Any, space: str) -> None:
     """What json.dumps writes is read back, white space around it allowed."""
     assert schema.read_json((space + json.dumps(value) + space).encode()) == value
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_reading_raises_one_error(document: str | bytes) -> None:
     """Any text or bytes are one document, or a JsonProblem."""
@@ -427,6 +429,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_validate_never_raises(value: Any) -> None:
     """Whatever is given, validate gives sentences; what it lets through survives strict JSON."""
@@ -436,6 +439,7 @@ def test_validate_never_raises(value: Any) -> None:
         assert schema.read_json(json.dumps(value)) == value
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet='dnfbp=ocages1.-e"[]{}', max_size=12), max_size=4))
 def test_pairs_raise_one_error(pairs: list[str]) -> None:
     """Whatever is typed, it converts or is refused by InputProblem."""
@@ -446,6 +450,7 @@ def test_pairs_raise_one_error(pairs: list[str]) -> None:
     assert len(found) == len(pairs)
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"doc": st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)},
