@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proofq.workers import session
+from proofq.workers import known_agents, producer, session
 from proofq.workers.session import Session
 
 #: Agents of the project. None of them is run unless a test starts a worker.
@@ -78,6 +78,7 @@ class Project:
         (root / "proofq.toml").write_text(toml)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PROOFQ_")}
         kept.pop("REDIS_URL", None)
+        self._opened: Session | None = None
         self.environ: dict[str, str] = kept | ({"PROOFQ_REDIS_URL": url} if url else {})
 
     def __call__(self, *words: str, env: Mapping[str, str] | None = None, within_s: float = 60.0) -> Done:
@@ -113,9 +114,8 @@ class Project:
         return session.open_session(self.root, self.environ)
 
     def enqueue(self, agent: str = "note", **inputs: Any) -> str:
-        """Enqueue a task by the command; its id."""
+        """Enqueue a task in this process, which is quicker than by the command; its id."""
         given = inputs or ({"text": "hi", "out": "a"} if agent == "note" else {})
-        done = self("enqueue", agent, "--inputs", json.dumps(given), "--json")
-        assert done.code == 0, done
-        task_id: str = done.document["id"]
-        return task_id
+        self._opened = self._opened or self.session()
+        known = known_agents.find(self._opened, agent)
+        return producer.enqueue(self._opened, known, given, producer.Request(), "test").id

@@ -12,6 +12,7 @@ from proofq.policies.failure import Failure
 from proofq.workers import known_agents, producer, session, task_view
 from proofq.workers.errors import Error, RedisUnavailable, TaskFailed
 from proofq.workers.producer import Request
+from proofq.workers.record import Task as Row
 from proofq.workers.session import Session
 
 #: Seconds between two looks of `Task.wait`: the first, and the longest.
@@ -40,7 +41,7 @@ class Task:
     @property
     def state(self) -> str:
         """One of the twelve states, such as "queued", "running" or "verified"."""
-        return self._session.store.read(self._id).state
+        return self._read().state
 
     @property
     def result(self) -> Any:
@@ -49,8 +50,8 @@ class Task:
         A function agent's return value; of a command {"exit_code", "output_tail"}, or the JSON it printed if it
         declares a json proof.
         """
-        task = self._session.store.read(self._id)
-        return task.claim if task.state in lifecycle.SUCCESS else None
+        row = self._read()
+        return row.claim if row.state in lifecycle.SUCCESS else None
 
     @property
     def failure(self) -> Failure | None:
@@ -58,12 +59,12 @@ class Task:
 
         None while it is queued or worked on, and when it ended in success.
         """
-        return self._session.store.read(self._id).failure
+        return self._read().failure
 
     @property
     def verdict(self) -> dict[str, Any] | None:
         """What its proofs found last: {"outcome", "proofs": [{"kind", "outcome", "evidence"}]}; None before that."""
-        return self._session.store.read(self._id).verdict
+        return self._read().verdict
 
     def breadcrumbs(self) -> list[dict[str, Any]]:
         """Every transition so far, oldest first, as `proofq show` gives them: at, from, event, to, reason, …"""
@@ -95,6 +96,9 @@ class Task:
                 raise TimeoutError(f"Task {self._id} is {state} after {limit_s:g} s; `proofq why {self._id}` says why.")
             clock.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, LONGEST_LOOK_S)
+
+    def _read(self) -> Row:
+        return self._session.store.read(task_view.possible_id(self._id))
 
     def _ended(self, state: str) -> Task:
         if state in lifecycle.SUCCESS:

@@ -5,6 +5,7 @@ Everything of one task comes from one snapshot, so that no part of a document co
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,13 +15,15 @@ from proofq.policies import lifecycle
 from proofq.policies.failure import Failure
 from proofq.workers import fleet, keys, places
 from proofq.workers.clock import iso
-from proofq.workers.errors import Error
+from proofq.workers.errors import Error, UnknownTask
 from proofq.workers.record import Breadcrumb, Task
 from proofq.workers.snapshot import Snapshot
 from proofq.workers.store import Store, reading
 
 #: Tasks that are read from Redis in one go when many are listed.
 PAGE: Final = 500
+#: What RQ allows as the id of a job, and so of a task.
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
 
 def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
@@ -53,10 +56,17 @@ def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
     }
 
 
+def possible_id(text: str) -> str:
+    """Give an id back. Raises UnknownTask for what is the id of no task because none can have it."""
+    if not _ID.fullmatch(text):
+        raise UnknownTask(f"No task has the id {text!r:.80}. `proofq tasks` lists those there are.")
+    return text
+
+
 def snapshot_of(store: Store, task_id: str) -> Snapshot:
     """Everything of one task as of one instant. Raises UnknownTask, and Error where its rows cannot be read."""
     try:
-        return store.snapshot(task_id)
+        return store.snapshot(possible_id(task_id))
     except ValueError as problem:
         raise Error(f"{problem}. `proofq audit` says what is wrong with it.") from problem
 

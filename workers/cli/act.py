@@ -43,7 +43,7 @@ def replay(
 
 def _act(output: Output, name: str, task_ids: Sequence[str], reason: str) -> int:
     """Send the event to each task; those that refuse it are told, and are an error only if all do."""
-    from proofq.workers import producer, session
+    from proofq.workers import producer, session, task_view
     from proofq.workers.door import Event
 
     door = session.open_session().door
@@ -52,7 +52,7 @@ def _act(output: Output, name: str, task_ids: Sequence[str], reason: str) -> int
     refused: list[tuple[str, Error]] = []
     for task_id in dict.fromkeys(task_ids):
         try:
-            settled = door.apply(task_id, event)
+            settled = door.apply(task_view.possible_id(task_id), event)
             if not settled.ok:
                 raise Refused(f"{name} of task {task_id} is refused: {settled.reason}.")
             done.append(task_id)

@@ -1,0 +1,422 @@
+"""Commands about tasks, on real Redis: enqueue, show, why, tasks, cancel, replay, audit."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proofq.policies import lifecycle
+from proofq.workers import keys
+from proofq.workers.cli import exit_codes
+from proofq.workers.cli.main import execute
+from proofq.workers.session import Session
+from tests.commands import Done, Project
+from tests.servers import PrivateServer
+from tests.workbench import BROKEN, Bench
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
+    """A project on an empty private Redis."""
+    return Project(tmp_path / "p", redis_server.url)
+
+
+@pytest.fixture
+def opened(project: Project) -> Iterator[Session]:
+    """Its session in this process."""
+    session = project.session()
+    yield session
+    session.store.client.close()
+
+
+@pytest.fixture
+def bench(opened: Session) -> Bench:
+    """A worker's hands."""
+    return Bench(opened, "note", "liar")
+
+
+class Inside:
+    """The commands in this process, for tables of many."""
+
+    def __call__(self, *words: str) -> Done:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        return Done(execute(words, stdout, stderr), stdout.getvalue(), stderr.getvalue(), 0.0)
+
+
+@pytest.fixture
+def inside(project: Project, monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """Commands run in this process, in the project's folder and with its Redis."""
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("PROOFQ_REDIS_URL", project.environ["PROOFQ_REDIS_URL"])
+    return Inside()
+
+
+# --- enqueue -------------------------------------------------------------------------------------------------------
+
+
+def test_enqueue_prints_the_id(project: Project, opened: Session) -> None:
+    """For people stdout is the id alone; for scripts a document with id and state."""
+    plain = project("enqueue", "note", "-i", "text=hi", "-i", "out=a")
+    assert plain.code == 0
+    assert opened.store.read(plain.stdout.strip()).inputs == {"text": "hi", "out": "a"}
+    shown = project("enqueue", "note", "-i", "text=hi", "-i", "out=a", "--json")
+    assert {"id", "state"} <= shown.document.keys()
+    assert shown.document["state"] == "queued"
+
+
+def test_pairs_are_read_by_the_schema(project: Project, opened: Session) -> None:
+    """Text as typed, numbers, true and false, lists and objects as JSON; the first = parts name and value."""
+    words = ["text= a=b ", "out=7", "count=-3", "ratio=1e3", "yes=true", "some=[1, null]", 'more={"a": "b"}']
+    done = project("enqueue", "note", *[word for pair in words for word in ("-i", pair)], "--json")
+    assert opened.store.read(done.document["id"]).inputs == {
+        "text": " a=b ",
+        "out": "7",
+        "count": -3,
+        "ratio": 1000.0,
+        "yes": True,
+        "some": [1, None],
+        "more": {"a": "b"},
+    }
+
+
+def test_pairs_and_a_document_together(project: Project, opened: Session) -> None:
+    """-i adds to --inputs."""
+    done = project("enqueue", "note", "-i", "out=a", "--inputs", '{"text": "hi"}', "--json")
+    assert opened.store.read(done.document["id"]).inputs == {"text": "hi", "out": "a"}
+
+
+BAD = {
+    "repeated pair": ["-i", "text=a", "-i", "text=a", "-i", "out=b"],
+    "pair and document": ["-i", "text=a", "--inputs", '{"text": "a", "out": "b"}'],
+    "no pair": ["-i", "text"],
+    "no name": ["-i", "=a"],
+    "undeclared name": ["-i", "text=a", "-i", "out=b", "-i", "zest=1"],
+    "not a number": ["-i", "text=a", "-i", "out=b", "-i", "count=1.5"],
+    "not a bool": ["-i", "text=a", "-i", "out=b", "-i", "yes=yes"],
+    "not a list": ["-i", "text=a", "-i", "out=b", "-i", "some={}"],
+    "missing": ["-i", "text=a"],
+    "empty": ["-i", "text=", "-i", "out=b"],
+    "no JSON": ["--inputs", "{text: 1}"],
+    "two documents": ["--inputs", "{} {}"],
+    "duplicate key": ["--inputs", '{"text": "a", "text": "b", "out": "c"}'],
+    "NaN": ["--inputs", '{"text": "a", "out": "b", "ratio": NaN}'],
+    "no object": ["--inputs", "[1]"],
+    "lone surrogate": ["--inputs", '{"text": "\\ud800", "out": "b"}'],
+    "NUL": ["--inputs", '{"text": "\\u0000", "out": "b"}'],
+    "naive time": ["-i", "text=a", "-i", "out=b", "--not-before", "2099-01-01T00:00:00"],
+    "no time": ["-i", "text=a", "-i", "out=b", "--not-before", "tomorrow"],
+    "no age": ["-i", "text=a", "-i", "out=b", "--max-age-s", "0"],
+    "endless age": ["-i", "text=a", "-i", "out=b", "--max-age-s", "inf"],
+    "long key": ["-i", "text=a", "-i", "out=b", "--key", "k" * 513],
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused(inside: Inside, opened: Session, name: str) -> None:
+    """Exit 2, kind bad_input, and no task."""
+    done = inside("enqueue", "note", *BAD[name], "--json")
+    assert (done.code, done.error) == (exit_codes.USAGE, "bad_input")
+    assert opened.store.newest(0, 1) == []
+
+
+def test_bytes_that_are_no_text_are_refused(project: Project) -> None:
+    """An argument that is no UTF-8 is bad input, not a crash."""
+    done = project("enqueue", "note", "-i", "text=\udcff", "-i", "out=b", "--json")
+    assert (done.code, done.error) == (exit_codes.USAGE, "bad_input")
+
+
+def test_an_unknown_agent_is_refused_unless_undeclared(project: Project) -> None:
+    """Exit 2 with the nearest name; with --undeclared it waits for a worker, and `show` says so."""
+    done = project("enqueue", "nite", "--json")
+    assert (done.code, done.error) == (exit_codes.USAGE, "unknown_agent")
+    assert "note" in done.document["error"]["message"]
+    task_id = project("enqueue", "nite", "-i", "n=1", "--undeclared", "--json").document["id"]
+    shown = project("show", task_id, "--json").document
+    assert shown["inputs"] == {"n": "1"}
+    assert shown["waiting_for"] == {"what": "worker", "name": "nite", "until": None}
+
+
+def test_a_key_is_idempotent_and_conflicts(project: Project) -> None:
+    """The same request again gives the same id; with other inputs exit 2, kind key_conflict."""
+    words = ["enqueue", "note", "-i", "text=a", "-i", "out=b", "--key", "день 🗓", "--json"]
+    first, again = project(*words), project(*words)
+    assert (first.document["id"], first.document["created"]) == (again.document["id"], True)
+    assert again.document["created"] is False
+    other = project("enqueue", "note", "-i", "text=x", "-i", "out=b", "--key", "день 🗓", "--json")
+    assert (other.code, other.error) == (exit_codes.USAGE, "key_conflict")
+
+
+def test_texts_survive_the_command_line(project: Project) -> None:
+    """NFC and NFD, emoji, right-to-left and control characters are shown as they were given."""
+    text = "\u00e9 e\u0301 👩‍👧 \u202eabc\u202c \x1b[31m \u2028"
+    task_id = project.enqueue("note", text=text, out="a")
+    assert project("show", task_id, "--json").document["inputs"]["text"] == text
+    assert "\x1b" not in project("show", task_id).stdout
+
+
+# --- show and why, in every state ----------------------------------------------------------------------------------
+
+SHOWN = {
+    "id", "agent", "lane", "queue", "state", "waiting_for", "enqueued_at", "not_before", "attempt", "max_attempts",
+    "attempts", "failure", "verdict", "claim", "breadcrumbs",
+}  # fmt: skip
+ATTEMPT = {
+    "n", "fence", "started_at", "ended_at", "outcome", "counted", "class", "reason", "worker", "host", "pid",
+}  # fmt: skip
+CRUMB = {"at", "from", "event", "to", "reason", "attempt", "fence", "who"}
+
+
+@pytest.mark.parametrize("state", list(lifecycle.STATES))
+def test_show_has_its_shape_in_every_state(inside: Inside, project: Project, bench: Bench, state: str) -> None:
+    """Names, types and the contract's rules about them hold whatever happened."""
+    task_id = project.enqueue()
+    bench.to(task_id, state)
+    shown = inside("show", task_id, "--json").document
+    assert shown.keys() >= SHOWN
+    assert (shown["id"], shown["agent"], shown["queue"], shown["state"]) == (task_id, "note", "work.note", state)
+    assert TIME.fullmatch(shown["enqueued_at"])
+    assert len(shown["attempts"]) == shown["attempt"]
+    for attempt in shown["attempts"]:
+        assert attempt.keys() >= ATTEMPT
+        assert (attempt["outcome"] is None) == (attempt["ended_at"] is None)
+        assert (attempt["outcome"] is None) == (state in lifecycle.OWNED)
+    assert [crumb.keys() >= CRUMB for crumb in shown["breadcrumbs"]].count(False) == 0
+    trail = [None, *[crumb["to"] for crumb in shown["breadcrumbs"]]]
+    assert [crumb["from"] for crumb in shown["breadcrumbs"]] == trail[:-1]
+    assert trail[-1] == state
+    if state in {"deferred", "held", "failed", "quarantined", "expired", "cancelled"}:
+        assert shown["failure"].keys() >= {"class", "reason", "retry_after_s", "fingerprint", "source"}
+    else:
+        assert shown["failure"] is None
+    waits = {"deferred": "time", "held": "human"}.get(state)
+    assert (shown["waiting_for"] or {}).get("what") == waits
+    assert (shown["not_before"] is not None) == (state == "deferred")
+    assert inside("show", task_id).code == 0
+
+
+@pytest.mark.parametrize("state", list(lifecycle.STATES))
+def test_why_explains_every_state(inside: Inside, project: Project, bench: Bench, state: str) -> None:
+    """One paragraph with the task, its class and its rule, and the same for people."""
+    task_id = project.enqueue()
+    bench.to(task_id, state)
+    said = inside("why", task_id, "--json").document
+    kind = (inside("show", task_id, "--json").document["failure"] or {}).get("class")
+    assert said.keys() >= {"id", "text", "class", "rule", "next"}
+    assert (said["id"], said["class"]) == (task_id, kind)
+    assert task_id in said["text"]
+    assert said["next"] in said["text"]
+    assert f"Rule {said['rule']}: " in said["text"]
+    assert inside("why", task_id).stdout == f"{said['text']}\n"
+
+
+def test_why_names_the_rule_that_decided(inside: Inside, project: Project, bench: Bench) -> None:
+    """The rule is the one the decision was made by: the first crash retries, the second equal one quarantines."""
+    task_id = project.enqueue()
+    assert bench.fail(task_id, "crash", "exited with 3") == "deferred"
+    first = inside("why", task_id, "--json").document
+    assert (first["class"], first["rule"]) == ("crash", "crash.retry")
+    from proofq.workers.door import Event
+
+    assert bench.door.apply(task_id, Event("due", "bench", "its time has come")).ok
+    waiting = inside("why", task_id, "--json").document
+    assert (waiting["class"], waiting["rule"]) == ("crash", "crash.retry")
+    assert bench.fail(task_id, "crash", "exited with 3") == "quarantined"
+    last = inside("why", task_id, "--json").document
+    assert (last["class"], last["rule"]) == ("crash", "crash.equal_crashes")
+    assert "exited with 3" in last["text"]
+
+
+def test_why_names_the_proof_that_failed(inside: Inside, project: Project, bench: Bench) -> None:
+    """Of a lie it says which proof found it."""
+    from proofq.policies.failure import Failure
+
+    task_id = project.enqueue("liar")
+    failure = Failure("unverified", "file proof: gone", phase="proof")
+    bench.event(bench.claim(task_id), "failed", failure=failure, verdict=BROKEN, outcome="unverified")
+    said = inside("why", task_id, "--json").document
+    assert (said["class"], said["rule"]) == ("unverified", "unverified.attempts")
+    assert "the file proof found it not so" in said["text"]
+    shown = inside("show", task_id, "--json").document
+    assert (shown["state"], shown["attempts"][-1]["outcome"]) == ("quarantined", "unverified")
+    assert shown["verdict"] == BROKEN
+
+
+def test_a_queue_without_a_worker_says_so(inside: Inside, project: Project, bench: Bench) -> None:
+    """While a live worker declares the agent a queued task waits for nothing but a slot; then for a worker."""
+    task_id = project.enqueue()
+    assert inside("show", task_id, "--json").document["waiting_for"] is None
+    bench.forget_agents()
+    assert inside("show", task_id, "--json").document["waiting_for"]["what"] == "worker"
+    assert "No live worker declares the agent note" in inside("why", task_id).stdout
+
+
+@pytest.mark.parametrize("command", ["show", "why", "cancel", "replay"])
+@pytest.mark.parametrize("task_id", ["nobody", "", "a b", "*", "\udcff", "x" * 5000])
+def test_an_unknown_id_is_1(inside: Inside, command: str, task_id: str) -> None:
+    """Whatever the id looks like: exit 1, kind unknown_task."""
+    done = inside(command, task_id, "--json")
+    assert (done.code, done.error) == (exit_codes.ERROR, "unknown_task")
+
+
+def test_damaged_rows_are_an_error_with_a_document(inside: Inside, project: Project, opened: Session) -> None:
+    """Rows that somebody broke are told, exit 1, whichever they are."""
+    for key, spoil in (
+        (keys.task, lambda key: opened.store.client.hset(key, "inputs", "{")),
+        (keys.crumbs, lambda key: opened.store.client.delete(key)),
+        (keys.task, lambda key: (opened.store.client.delete(key), opened.store.client.set(key, "x"))),
+    ):
+        task_id = project.enqueue()
+        spoil(key(task_id))
+        assert inside("why", task_id, "--json").code == exit_codes.ERROR
+        assert inside("audit", "--json").code == exit_codes.ERROR
+
+
+# --- tasks ---------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_lists_newest_first(inside: Inside, project: Project) -> None:
+    """Items with their stable fields, at most --limit of them, and all with 0."""
+    ids = [project.enqueue() for _ in range(3)]
+    items = inside("tasks", "--json").document["items"]
+    assert [item["id"] for item in items] == ids[::-1]
+    assert items[0].keys() == {"id", "agent", "state", "attempt", "class", "enqueued_at"}
+    assert [item["id"] for item in inside("tasks", "--limit", "2", "--json").document["items"]] == ids[:0:-1]
+    assert len(inside("tasks", "--limit", "0", "--json").document["items"]) == 3
+    assert all(task_id in inside("tasks").stdout for task_id in ids)
+
+
+def test_tasks_filters(inside: Inside, project: Project, bench: Bench) -> None:
+    """By state, agent and class, and by all at once."""
+    queued, failed, other = project.enqueue(), project.enqueue("liar"), project.enqueue("steady", seconds=1)
+    bench.to(failed, "failed")
+    for words, wanted in (
+        (["--state", "queued"], [other, queued]),
+        (["--agent", "note"], [queued]),
+        (["--class", "timeout"], [failed]),
+        (["--state", "failed", "--agent", "liar", "--class", "timeout"], [failed]),
+        (["--state", "failed", "--agent", "note"], []),
+        (["--agent", "nobody"], []),
+    ):
+        assert [item["id"] for item in inside("tasks", *words, "--json").document["items"]] == wanted
+
+
+def test_tasks_over_many_pages(inside: Inside, opened: Session) -> None:
+    """More tasks than a page, with tasks enqueued meanwhile: none is left out, none comes twice."""
+    from proofq.workers import producer, task_view
+    from proofq.workers.known_agents import KnownAgent
+
+    agent = KnownAgent("bulk")
+
+    def add(count: int) -> list[str]:
+        return [producer.enqueue(opened, agent, {}, producer.Request(), "test").id for _ in range(count)]
+
+    ids = add(task_view.PAGE + 20)
+    assert len(inside("tasks", "--limit", "0", "--json").document["items"]) == len(ids)
+    listed = []
+    for number, task in enumerate(task_view.newest(opened.store)):
+        if number == 3:
+            add(7)
+        listed.append(task)
+    assert sorted(task.id for task in listed) == sorted(ids)
+    assert [task.enqueued_at for task in listed] == sorted((task.enqueued_at for task in listed), reverse=True)
+
+
+# --- cancel and replay ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", sorted(lifecycle.STATES))
+def test_cancel_in_every_state(inside: Inside, project: Project, bench: Bench, state: str) -> None:
+    """Waiting tasks are cancelled, held leases are asked for, ends are refused with exit 1."""
+    task_id = project.enqueue()
+    bench.to(task_id, state)
+    done = inside("cancel", task_id, "--json")
+    shown = inside("show", task_id, "--json").document
+    if state in lifecycle.TERMINAL:
+        assert (done.code, done.document["ids"], done.error) == (exit_codes.ERROR, [], "refused")
+        assert shown["state"] == state
+        assert shown["breadcrumbs"][-1]["event"] == "refused:cancel"
+    else:
+        assert (done.code, done.document["ids"]) == (0, [task_id])
+        assert shown["state"] == (state if state in lifecycle.OWNED else "cancelled")
+        assert shown["cancel_asked"] == (state in lifecycle.OWNED)
+
+
+@pytest.mark.parametrize("state", sorted(lifecycle.STATES))
+def test_replay_in_every_state(inside: Inside, project: Project, bench: Bench, state: str) -> None:
+    """Held tasks and every end but success run again with counters begun anew; the rest is refused with exit 1."""
+    task_id = project.enqueue()
+    bench.to(task_id, state)
+    done = inside("replay", task_id, "--json")
+    shown = inside("show", task_id, "--json").document
+    if lifecycle.next_state(state, "replay") is None:
+        assert (done.code, done.document["ids"], done.error) == (exit_codes.ERROR, [], "refused")
+        assert shown["state"] == state
+    else:
+        assert (done.code, done.document["ids"]) == (0, [task_id])
+        assert (shown["state"], shown["counted"], shown["failure"]) == ("queued", 0, None)
+        assert shown["breadcrumbs"][-1]["who"].startswith("cli:")
+
+
+def test_several_at_once(inside: Inside, project: Project, bench: Bench) -> None:
+    """Those that can be are acted on and listed; the others are told; one success is enough for exit 0."""
+    one, two, ended = project.enqueue(), project.enqueue(), project.enqueue("liar")
+    bench.to(ended, "verified")
+    done = inside("cancel", one, ended, "nobody", two, one, "--json")
+    assert (done.code, done.document["ids"]) == (0, [one, two])
+    assert [(each["id"], each["kind"]) for each in done.document["refused"]] == [
+        (ended, "refused"),
+        ("nobody", "unknown_task"),
+    ]
+
+
+def test_acts_say_what_they_did(inside: Inside, project: Project) -> None:
+    """For people: what was acted on on stdout, what was refused on stderr."""
+    task_id = project.enqueue()
+    first, second = inside("cancel", task_id), inside("cancel", task_id)
+    assert task_id in first.stdout
+    assert (second.code, second.stdout) == (exit_codes.ERROR, "")
+    assert "it is cancelled" in second.stderr
+
+
+# --- audit ---------------------------------------------------------------------------------------------------------
+
+
+def test_audit_of_a_sound_store(project: Project, bench: Bench) -> None:
+    """Tasks in every state, and no violation: exit 0."""
+    for state in lifecycle.STATES:
+        bench.to(project.enqueue(), state) if state != "queued" else None
+    done = project("audit", "--json")
+    assert (done.code, done.document["checked"], done.document["violations"]) == (0, len(lifecycle.STATES) - 1, [])
+    assert "0 violations" in project("audit").stdout
+
+
+def test_audit_finds_a_violation(project: Project, opened: Session) -> None:
+    """A state that no breadcrumb led to is named, and the exit code is 1, with and without --json."""
+    task_id = project.enqueue()
+    opened.store.client.hset(keys.task(task_id), "state", "verified")
+    done = project("audit", "--json")
+    assert done.code == exit_codes.ERROR
+    assert {"rule", "subject", "detail"} == done.document["violations"][0].keys()
+    assert task_id in {each["subject"] for each in done.document["violations"]}
+    people = project("audit")
+    assert (people.code, task_id in people.stdout) == (exit_codes.ERROR, True)
+
+
+def test_json_is_one_document_even_where_reading_fails_midway(
+    inside: Inside, project: Project, opened: Session
+) -> None:
+    """A list whose reading breaks off gives the error's document alone, not half of a list before it."""
+    project.enqueue()
+    opened.store.client.delete(keys.TASKS)
+    opened.store.client.set(keys.TASKS, "x")
+    done = inside("tasks", "--json")
+    assert done.code == exit_codes.ERROR
+    assert json.loads(done.stdout)["error"]["kind"] == "damaged_key"
