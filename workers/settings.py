@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -81,7 +80,7 @@ def _checked(name: str, value: object, source: str, error: type[Error]) -> float
         raise error(f"{source}: {name} is {value!r:.80}; it is {_wanted(name)}")
     low, high = _bounds(name)
     whole = not name.endswith("_s")
-    if not math.isfinite(value) or not low <= value <= high or (whole and not isinstance(value, int)):
+    if not low <= value <= high or (whole and not isinstance(value, int)):  # NaN is within no bounds
         raise error(f"{source}: {name} is {value!r:.80}; it is {_wanted(name)}")
     return value if whole else float(value)
 

@@ -49,6 +49,12 @@ def test_every_setting_has_its_three_places(name: str) -> None:
     assert getattr(_resolve({name: 33}, {f"PROOFQ_{name.upper()}": "34"}, {name: 35}), name) == 35
 
 
+def test_seconds_are_floats_and_counts_are_not() -> None:
+    """Seconds may be fractions, and are floats wherever they come from; counts are integers."""
+    found = _resolve({"isolation_s": 12, "drain_s": 0.5}, {"PROOFQ_DRAIN_S": "2.5", "PROOFQ_SLOTS": "4"})
+    assert [repr(each) for each in (found.isolation_s, found.drain_s, found.slots)] == ["12.0", "2.5", "4"]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("", ROOT / ".proofq"), ("var", ROOT / "var"), ("/var/proofq", Path("/var/proofq"))],
