@@ -29,6 +29,7 @@ def place() -> Iterator[Path]:
     """The only folder in which the demo may make something."""
     with tempfile.TemporaryDirectory(prefix="pq-") as folder:
         yield Path(folder)
+        processes.end(processes.of_site(Path(folder).name, Path(folder)))
 
 
 def _start(place: Path, **more: str) -> subprocess.Popen[str]:
