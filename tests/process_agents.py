@@ -103,6 +103,19 @@ def sleeps(ctx, seconds=300):
     time.sleep(seconds)
 
 
+def heavy(ctx, mebibytes):
+    """Leave a process behind that is slow to die: the kernel has so much to give back first."""
+    printed, say_printed = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        held = bytearray(os.urandom(4096)) * (mebibytes * 256)
+        print(os.getpid(), flush=True)
+        os.write(say_printed, b"x")
+        _forever()
+        held.clear()
+    os.read(printed, 1)
+
+
 def stubborn(ctx, copies=5, ends=False):
     """Ignore every exception and TERM, and leave the tree `copies` times by two forks, two sessions and no env.
 

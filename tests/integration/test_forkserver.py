@@ -229,6 +229,9 @@ def test_what_an_attempt_leaves_running_is_dead_before_its_end_is_told(bench):
     assert len(left) == 7
     assert alive(left) == []
     assert (running.ended.exit_code, running.ended.killed_by, running.ended.survivors) == (0, "", ())
+    running = bench.function("heavy", mebibytes=400)
+    assert running.wait_ended(20)
+    assert (alive(printed_pids(running)), running.ended.survivors) == ([], ())
     running = bench.command("sh", "-c", "for i in 1 2 3; do env -i setsid nohup sleep 300 & echo $!; done")
     assert running.wait_ended(20)
     left = printed_pids(running)

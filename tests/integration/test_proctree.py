@@ -190,16 +190,12 @@ def test_an_owners_leftovers_are_found_by_marker_and_by_forkserver(start):
     marked = start(STUBBORN.format(copies=2), env=environ)
     guard = start("import os, time\nos.fork()\nprint(os.getpid(), flush=True)\ntime.sleep(300)", env=environ)
     forkserver = start(STUBBORN.format(copies=0))
-    stranger = start(
-        "print(0, flush=True); import time; time.sleep(300)", env=environ | {"PROOFQ_OWNER": "x"}
-    )
+    stranger = start("print(0, flush=True); import time; time.sleep(300)", env=environ | {"PROOFQ_OWNER": "x"})
     leftovers = pids_printed(marked, 3) + pids_printed(forkserver, 1)
     guards = pids_printed(guard, 2)
     stranger.stdout.readline()
     os.kill(leftovers[0], signal.SIGSTOP)
     assert set(guards) <= set(proctree.find_by_marker("PROOFQ_OWNER", marker))
-    left = proctree.kill_owner_tree(
-        "PROOFQ_OWNER", marker, proctree.identity(forkserver.pid), spare={guard.pid}
-    )
+    left = proctree.kill_owner_tree("PROOFQ_OWNER", marker, proctree.identity(forkserver.pid), spare={guard.pid})
     assert left == []
     assert alive([*leftovers, *guards, stranger.pid]) == [guard.pid, stranger.pid]
