@@ -85,6 +85,9 @@ class Door:
             return self._refuse(task, decision.event, event.who, f"the table has no {decision.event} from {task.state}")
         move = self._move(task, event, decision, to, lease)
         written = insist(lambda: self.store.settle(move), self._clock, give_up)
+        if written.outcome == "cancel_asked":
+            # Asked since this lease's fields were read: decide once more, knowing of it.
+            return self.settle(replace(lease, task=replace(task, cancel=True)), event, give_up)
         if not written.ok:
             return self._late(lease, move, written)
         kept = None
@@ -121,6 +124,8 @@ class Door:
 
     def _decided(self, task: Task, event: Event) -> Decision:
         if event.name not in {"failed", "lost"}:
+            if task.cancel and lifecycle.next_state(task.state, event.name) in lifecycle.WAITING:
+                return Decision("cancel", counted=False, rule="cancel.asked", reason="its cancel was asked")
             return Decision(event.name, counted=False, rule=event.name, reason=event.reason)
         failure = event.failure or Failure("unknown", event.reason or "no reason was given")
         facts = TaskFacts(
@@ -173,6 +178,7 @@ class Door:
             max_age_ms=round(task.max_age_s * 1000) if replay else None,
             bell=task.owner if decision.event == "ask_cancel" else "",
             request=self._clock.token(),
+            heeds_cancel=ends and to in lifecycle.WAITING,
         )
 
     def _failure(self, task: Task, event: Event, decision: Decision) -> Failure | None:

@@ -65,11 +65,13 @@ class Move:
     max_age_ms: int | None = None
     bell: str = ""
     request: str = ""
+    heeds_cancel: bool = False
 
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a Move: done or already (it is written), changed (somebody else moved it) or missing."""
+    """What became of a Move: done or already (it is written), changed (somebody else moved it), missing, or
+    cancel_asked (nothing is written, since somebody asked for its cancel meanwhile)."""
 
     outcome: str
     now: int = 0
@@ -178,6 +180,7 @@ class Store:
             "drop_result": move.drop_result,
             "waits": move.to in lifecycle.WAITING,
             "bell": move.bell,
+            "heeds_cancel": move.heeds_cancel,
         }
         if move.due_in_ms is not None:
             plan["due_in_ms"] = move.due_in_ms

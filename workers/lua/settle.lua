@@ -3,9 +3,11 @@
 --   id, rid, from, fence ('' where no lease is needed), event, to, reason, who, evidence, attempt_n,
 --   set{}, drop[] (fields of the task), attempt{} (patch of the attempt's record), owner (whose lease ends; '' = none),
 --   queue, job{} (RQ job hash fields), result{} (a row of RQ's result stream), drop_result (bool),
---   due_in_ms|null (deferred for so long from now), max_age_ms|null (give the task a new age), bell ('' or whom to ring)}
+--   due_in_ms|null (deferred for so long from now), max_age_ms|null (give the task a new age), bell ('' or whom to ring),
+--   heeds_cancel (bool: it would lead to another run, so a cancel that was asked goes before it)}
 -- Returns: done, now | already (this very request was carried out before) | changed, state, fence | missing |
---          wrong_type, key, type. Refused events (to = from) only append their breadcrumb, at most 1,000 in all.
+--          cancel_asked (nothing was written) | wrong_type, key, type.
+-- Refused events (to = from) only append their breadcrumb, at most 1,000 in all.
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
 local id, queue = plan.id, plan.queue
@@ -13,7 +15,7 @@ local wrong = misfit({
   {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}, {K.DUE, 'zset'}, {K.AGES, 'zset'},
   {K.OWNERS, 'zset'}, {K.LEASES .. plan.owner, 'hash'}})
 if wrong then return wrong end
-local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at')
+local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at', 'cancel')
 if not row[1] then return {'missing'} end
 local moved = row[1] ~= plan.from or (plan.fence ~= '' and row[2] ~= plan.fence)
 -- A fence never comes back; without one, or where the state stays, the same request could be carried out twice.
@@ -21,6 +23,7 @@ if moved or plan.fence == '' or plan.from == plan.to then
   if done_before(id, plan.rid) then return {'already', now} end
   if moved then return {'changed', row[1], row[2] or ''} end
 end
+if plan.heeds_cancel and row[5] then return {'cancel_asked'} end
 
 open_at_maxmemory()
 local fence, refused = row[2] or '', string.sub(plan.event, 1, 8) == 'refused:'
