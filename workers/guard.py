@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from proofq.workers import proctree
-
-if TYPE_CHECKING:
-    from proofq.workers.proctree import ProcessId
+from proofq.workers.proctree import ProcessId
 
 #: Seconds between two pulses, and how many in a row may be missed before the other side counts as hung.
 PULSE_S, PULSES_MISSED = 1.0, 5
@@ -60,3 +59,26 @@ def sweep(
     the owner that stay.
     """
     return proctree.kill_owner_tree(OWNER_VARIABLE, f"{owner_id}:", forkserver, spare=spare, within_s=within_s)
+
+
+def sweep_abandoned(*, within_s: float = 3.0) -> list[int]:
+    """Kill on this host whatever carries the marker of a supervisor that is dead; returns the pids still alive.
+
+    Also where no row in the store names the owner: its guards were killed before it came to enlist, say.
+    """
+    markers = [_marker_of(pid) for pid in proctree.find_by_marker(OWNER_VARIABLE, "")]
+    dead = {one.owner_id for one in markers if one is not None and proctree.is_dead(one.supervisor)}
+    return [pid for owner in sorted(dead) for pid in sweep(owner, within_s=within_s)]
+
+
+def _marker_of(pid: int) -> OwnerMarker | None:
+    """Read a process's marker; None where it has none, is gone, or its pids mean nothing here."""
+    prefix = f"{OWNER_VARIABLE}=".encode()
+    with suppress(OSError, ValueError, StopIteration):
+        # The marker's pid is of the namespace in which its owner lives, as its processes do.
+        pid_ns = str(Path(f"/proc/{pid}/ns/pid").readlink())
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        text = next(one for one in variables if one.startswith(prefix))[len(prefix) :].decode("ascii")
+        owner_id, boot_id, supervisor, start_ticks = text.split(":")
+        return OwnerMarker(owner_id, ProcessId(int(supervisor), int(start_ticks), boot_id, pid_ns))
+    return None

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from proofq.policies.agent import AgentSpec
-from proofq.workers import bury, connection, keys, logs, proctree, project
+from proofq.workers import bury, connection, guard, keys, logs, proctree, project
 from proofq.workers import host as hosts
 from proofq.workers import perform as performing
 from proofq.workers.child import Job
@@ -71,17 +71,23 @@ def _serve(options: argparse.Namespace) -> int:
         if supervisor is not None:
             supervisor.on_guard_lost(why)
 
+    left = guard.sweep_abandoned()
+    if left:
+        log.error("survivors", extra={"pids": left})
     spawner = Spawner(_forkserver_config(mine, url, owner_id), on_guard_lost, lifeline=options.lifeline_fd)
     spawner.start()
-    client = connection.connect(url)
-    store = Store(client, RedisRunner(client), clock)
-    agents = _declared(spawner, mine.root)
-    post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
-    supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store), owner_id)
-    threading.Thread(target=_hear_signals, args=(supervisor,), name="signals", daemon=True).start()
-    if guards_lost:
-        supervisor.on_guard_lost(guards_lost[0])
-    return supervisor.run()
+    try:
+        client = connection.connect(url)
+        store = Store(client, RedisRunner(client), clock)
+        agents = _declared(spawner, mine.root)
+        post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
+        supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store), owner_id)
+        threading.Thread(target=_hear_signals, args=(supervisor,), name="signals", daemon=True).start()
+        if guards_lost:
+            supervisor.on_guard_lost(guards_lost[0])
+        return supervisor.run()
+    finally:
+        spawner.close()
 
 
 def _forkserver_config(mine: project.Project, url: str, owner_id: str) -> Config:

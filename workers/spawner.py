@@ -164,9 +164,15 @@ class Spawner:
         return self._lost is None and not self._closing
 
     def close(self) -> None:
-        """End everything below this process except `spare`; the callback is not called. Also after a loss."""
+        """End everything below this process except `spare`; the callback is not called. Also after a loss, and again.
+
+        Whoever started one closes it before leaving: a process that ends while the guard's thread has only stopped,
+        and not yet killed, what is below would leave it standing there for good.
+        """
         with self._lock:
-            self._closing = True
+            closed, self._closing = self._closing, True
+        if closed:
+            return
         with suppress(OSError, WireError):
             self._send({"type": "shutdown"})
         self._thread.join(CLOSE_WITHIN_S)
