@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from proofq.workers import clock, host, launcher, logs
+from proofq.workers import clock, fork, host, launcher, logs
 from proofq.workers.launcher import LaneCommand
 from proofq.workers.project import Project
 
@@ -38,7 +37,7 @@ def run(mine: Project, url: str, *, lanes: Mapping[str, int], options: Mapping[s
 
 def _argv(mine: Project, name: str, lane: str, slots: int, options: Mapping[str, Any], burst: bool) -> list[str]:
     argv = [
-        sys.executable, "-m", "proofq.workers.serve",
+        *fork.fresh_interpreter("proofq.workers.serve"),
         "--root", str(mine.root), "--name", name, "--lane", lane, "--slots", str(slots),
         "--settings", json.dumps(dict(options)),
     ]  # fmt: skip
