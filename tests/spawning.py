@@ -36,6 +36,9 @@ class Bench:
     def __init__(self, settings: Config, **options: Any) -> None:
         self.lost: list[str] = []
         self.lost_event = threading.Event()
+        # A supervisor is alone in its process; a test is not.
+        before = [one.pid for one in proctree.children(os.getpid())]
+        options.setdefault("spare", lambda: before)
         self.spawner = Spawner(settings, self._on_lost, **options)
         self.spawner.start()
 

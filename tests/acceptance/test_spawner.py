@@ -197,7 +197,8 @@ def test_a_spawner_without_a_forkserver_says_so(bench):
 def test_what_is_spared_survives_the_loss_of_the_guard():
     """An embedded Redis below a supervisor is not the guard's to kill."""
     spared = subprocess.Popen(["sleep", "300"], start_new_session=True)
-    bench = Bench(config(), spare=lambda: [spared.pid])
+    others = [one.pid for one in proctree.children(os.getpid())]
+    bench = Bench(config(), spare=lambda: others)
     running = bench.function("stubborn", copies=3)
     until(lambda: len(printed_pids(running)) == 4)
     os.kill(bench.spawner.forkserver.pid, signal.SIGKILL)
