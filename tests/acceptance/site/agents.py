@@ -99,7 +99,7 @@ def poison(ctx: Any, whom: str) -> None:
     time.sleep(60)
 
 
-@proofq.agent(timeout_s=2, max_attempts=1, unproven=True)
+@proofq.agent(timeout_s=3, max_attempts=1, unproven=True)
 def stubborn(ctx: Any, token: str) -> None:
     """Swallow every exception and signal, and leave processes everywhere."""
     for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
