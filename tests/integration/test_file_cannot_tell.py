@@ -154,6 +154,24 @@ def test_impossible_paths_are_bad_input(path: str) -> None:
         file_baseline.take(path, HOST)
 
 
+def test_content_that_was_never_read_cannot_be_compared(target: Path) -> None:
+    """A file whose earlier content nobody could read, and that has its size still, may be old or new."""
+    target.write_text("hello")
+    before = take(target)
+    unread = replace(before, record=replace(before.record, digest=None))
+    target.write_text("HELLO")
+    assert check(target, unread).outcome == "cannot_tell"
+    assert check(target, unread, must_change=True, same_ok=True).outcome == "cannot_tell"
+    assert check(target, unread, contains="hello").outcome == "unverified"
+
+
+def test_markers_are_looked_for_on_one_file_system(target: Path) -> None:
+    """The directories above the target in which a marker may be made end where its file system does."""
+    found = list(file_baseline._ancestors(str(target / "x")))
+    assert found[0] == str(target.parent)
+    assert {Path(each).stat().st_dev for each in found} == {target.parent.stat().st_dev}
+
+
 def test_baselines_cross_as_json(target: Path) -> None:
     """A baseline survives being stored as text."""
     target.write_text("hello")
