@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proofq.workers.clock import Clock, SystemClock
 
@@ -28,8 +28,7 @@ _LOOK_S, _LOOK_MAX_S = 0.0003, 0.02
 KILL_WITHIN_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """One line of /proc/PID/stat. `start_ticks` counts clock ticks since boot."""
 
     pid: int
