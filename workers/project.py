@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -95,6 +96,8 @@ def preload(argument: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
 
     `argument` is `Project.preload_argument()`. Raises DeclarationError.
     """
+    # Not in front, wherever it came from: what we import late must not be a file of the user's. Importing appends it.
+    sys.path[:] = [folder for folder in sys.path if folder != argument["root"]]
     config = argument["config_path"]
     project = _load(Path(argument["root"]), None if config is None else Path(config), os.environ, None, True)
     return dict(project.functions)

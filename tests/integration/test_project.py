@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -356,27 +355,25 @@ def test_a_module_may_print(write: Write, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr() == ("", "hello\n")
 
 
-def test_a_project_shadows_nothing_of_ours(write: Write) -> None:
+@pytest.mark.parametrize("in_front", [False, True])
+def test_a_project_shadows_nothing_of_ours(write: Write, in_front: bool) -> None:
     """Files of the project called like modules of proofq, of Python or of its libraries replace none of them."""
     trap = "raise SystemExit('a file of the project was imported instead')"
     names = ["workers", "policies", "queue", "logging", "jsonschema", "redis", "referencing", "click", "rq", "types"]
-    root = write('modules = ["mine"]', mine_DOT_py=AGENT.replace("NAME", "mine"))
+    root = write('modules = ["mine"]\n' + NOTE, mine_DOT_py=AGENT.replace("NAME", "mine"))
     for name in names:
         (root / name).mkdir()
         (root / name / "__init__.py").write_text(trap)
     (root / "proofq.py").write_text(trap)
     code = f"""
 import sys
-from pathlib import Path
 from proofq.workers import project
-found = project.load(Path({str(root)!r}), environ={{}}, import_modules=True)
+if {in_front}:
+    sys.path.insert(0, {str(root)!r})
+print(*project.preload({{"root": {str(root)!r}, "config_path": {str(root / "proofq.toml")!r}}}))
 import {", ".join(name for name in names if name not in ("workers", "policies"))}
 import proofq.workers.connection
-assert not any(str(entry).startswith({str(root)!r}) for entry in sys.path[:-1]), sys.path
-print(*found.agents)
+assert sys.path.index({str(root)!r}) == len(sys.path) - 1, sys.path
 """
-    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=root, capture_output=True, text=True, env=environ, check=False
-    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "mine\n"), done.stderr
