@@ -7,7 +7,6 @@ Slots' threads call `spawn` and wait on what they get; one thread reads the fork
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import os
 import selectors
@@ -22,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from proofq.workers import proctree
 from proofq.workers.child import RUN_AGENT
 from proofq.workers.clock import Clock, SystemClock
+from proofq.workers.equipment import open_all, spawn_message
 from proofq.workers.errors import Error
-from proofq.workers.fork import fresh_interpreter, memory_file
+from proofq.workers.fork import fresh_interpreter
 from proofq.workers.guard import OWNER_VARIABLE, PULSE_S, Watchdog
-from proofq.workers.output import CAP_BYTES, Capture, Pump, Streams, pipe
-from proofq.workers.report import ReportReader
+from proofq.workers.output import CAP_BYTES, Pump, Streams
 from proofq.workers.running import GUARD_LOST, Running, Usage
 from proofq.workers.wire import Channel, Message, WireError
 
@@ -192,7 +191,7 @@ class Spawner:
         sid = next(self._sids)
         with ExitStack() as passed, ExitStack() as undo:
             try:
-                streams, reading, given = _open_all(request, passed, undo)
+                streams, reading, given = open_all(request, passed, undo)
             except OSError as error:
                 raise SpawnFailed(f"No process can be started: {error}.", error.errno or 0) from error
             running, answer = Running(sid, streams, self._kill), _Answer()
@@ -204,7 +203,7 @@ class Spawner:
             self._pump.add(streams, reading)
             undo.pop_all()
             try:
-                self._send(_spawn_message(sid, request, given), list(given.values()))
+                self._send(spawn_message(sid, request, given), list(given.values()))
             except (OSError, WireError, TypeError, ValueError) as error:
                 self._give_up(running)
                 raise SpawnFailed(f"The forkserver could not be asked: {error}.") from error
@@ -356,54 +355,3 @@ class _Answer:
         else:
             self.start_ticks = body["start_ticks"]
         self.given.set()
-
-
-def _open_all(
-    request: SpawnRequest, passed: ExitStack, undo: ExitStack
-) -> tuple[Streams, dict[str, int], dict[int, int]]:
-    """Open everything for one process: the captures, what is read here by name, what the child gets by number.
-
-    `passed` closes what is only the child's once it has been sent, `undo` the rest if that never happens.
-    """
-    captures = []
-    for path, keep in ((request.stdout, request.keep_stdout), (request.stderr, False)):
-        capture = Capture(path, request.output_cap_bytes, keep_whole=keep)
-        undo.callback(capture.close)
-        captures.append(capture)
-    streams = Streams(captures[0], captures[1], ReportReader(silent=request.kind != "function"))
-    reading: dict[str, int] = {}
-    writing: dict[str, int] = {}
-    for name in ("stdout", "stderr", "report"):
-        reading[name], writing[name] = pipe()
-        undo.callback(os.close, reading[name])
-        passed.callback(os.close, writing[name])
-    given = {0: _stdin(request, passed), 1: writing["stdout"], 2: writing["stderr"], **request.fds}
-    given[len(given)] = writing["report"]
-    if request.kind == "function":
-        text = json.dumps(request.payload or {}, allow_nan=False).encode("ascii")
-        given[len(given)] = passed.enter_context(memory_file(text))
-    return streams, reading, given
-
-
-def _stdin(request: SpawnRequest, passed: ExitStack) -> int:
-    if request.stdin is not None:
-        return passed.enter_context(memory_file(request.stdin))
-    descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    passed.callback(os.close, descriptor)
-    return descriptor
-
-
-def _spawn_message(sid: int, request: SpawnRequest, given: Mapping[int, int]) -> dict[str, Any]:
-    report = 3 + len(request.fds)
-    return {
-        "type": "spawn",
-        "sid": sid,
-        "kind": request.kind,
-        "env": dict(request.env),
-        "cwd": request.cwd,
-        "argv": list(request.argv),
-        "runner": request.runner,
-        "targets": list(given),
-        "report": report,
-        "payload": report + 1 if request.kind == "function" else None,
-    }

@@ -1,0 +1,69 @@
+"""What one process is given before it is asked for: its descriptors here and there, and the message about it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from proofq.workers.fork import memory_file
+from proofq.workers.output import Capture, Streams, pipe
+from proofq.workers.report import ReportReader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+
+    from proofq.workers.spawner import SpawnRequest
+
+
+def open_all(
+    request: SpawnRequest, passed: ExitStack, undo: ExitStack
+) -> tuple[Streams, dict[str, int], dict[int, int]]:
+    """Open everything for one process: the captures, what is read here by name, what the child gets by number.
+
+    `passed` closes what is only the child's once it has been sent, `undo` the rest if that never happens.
+    """
+    captures = []
+    for path, keep in ((request.stdout, request.keep_stdout), (request.stderr, False)):
+        capture = Capture(path, request.output_cap_bytes, keep_whole=keep)
+        undo.callback(capture.close)
+        captures.append(capture)
+    streams = Streams(captures[0], captures[1], ReportReader(silent=request.kind != "function"))
+    reading: dict[str, int] = {}
+    writing: dict[str, int] = {}
+    for name in ("stdout", "stderr", "report"):
+        reading[name], writing[name] = pipe()
+        undo.callback(os.close, reading[name])
+        passed.callback(os.close, writing[name])
+    given = {0: _stdin(request, passed), 1: writing["stdout"], 2: writing["stderr"], **request.fds}
+    given[len(given)] = writing["report"]
+    if request.kind == "function":
+        text = json.dumps(request.payload or {}, allow_nan=False).encode("ascii")
+        given[len(given)] = passed.enter_context(memory_file(text))
+    return streams, reading, given
+
+
+def _stdin(request: SpawnRequest, passed: ExitStack) -> int:
+    if request.stdin is not None:
+        return passed.enter_context(memory_file(request.stdin))
+    descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    passed.callback(os.close, descriptor)
+    return descriptor
+
+
+def spawn_message(sid: int, request: SpawnRequest, given: Mapping[int, int]) -> dict[str, Any]:
+    """What the forkserver is told about one process; `given` as `open_all` made it, sent in this order."""
+    report = 3 + len(request.fds)
+    return {
+        "type": "spawn",
+        "sid": sid,
+        "kind": request.kind,
+        "env": dict(request.env),
+        "cwd": request.cwd,
+        "argv": list(request.argv),
+        "runner": request.runner,
+        "targets": list(given),
+        "report": report,
+        "payload": report + 1 if request.kind == "function" else None,
+    }
