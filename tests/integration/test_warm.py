@@ -26,6 +26,10 @@ ENDLESS = {"type": "object", "properties": {"a": {"pattern": "^(a+)+$"}}}
 ENDLESS_VALUE = {"a": "a" * 40 + "!"}
 
 
+#: A second of computing may take long on a busy host.
+BUSY_WITHIN_S = 40.0
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The attempt's directory."""
@@ -67,6 +71,7 @@ def test_a_proof_that_outruns_its_deadline_cannot_tell(warm: tuple[Verifier, Ver
     assert len(processes.processes) == 2
 
 
+@pytest.mark.timeout(240)
 def test_a_hanging_proof_does_not_hold_up_the_others(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
     """While one proof runs towards its deadline others are answered."""
     one, processes = warm
@@ -74,17 +79,19 @@ def test_a_hanging_proof_does_not_hold_up_the_others(warm: tuple[Verifier, Verif
     (folder / "out.md").write_text("hello")
     hanging = _question(folder, Proof("json", {"schema": ENDLESS}), claim=ENDLESS_VALUE)
     seen: list[str] = []
-    thread = threading.Thread(target=lambda: seen.append(one.verify(hanging, 30).outcome))
+    thread = threading.Thread(target=lambda: seen.append(one.verify(hanging, 100).outcome))
     thread.start()
-    until(lambda: _is_busy(processes.processes[0]), what="the endless proof")
+    until(lambda: _is_busy(processes.processes[0]), BUSY_WITHIN_S, "the endless proof")
     assert one.verify(question, 20).outcome == "verified"
     assert seen == []
     # The first death may be one of old age, the next two are the request's doing.
     for _ in range(3):
-        busy = until(lambda: [each for each in processes.processes if _is_busy(each)], what="the endless proof")
+        busy = until(
+            lambda: [each for each in processes.processes if _is_busy(each)], BUSY_WITHIN_S, "the endless proof"
+        )
         busy[0].kill()
         busy[0].wait()
-    thread.join(20)
+    thread.join(BUSY_WITHIN_S)
     assert seen == ["cannot_tell"]
 
 
@@ -93,7 +100,7 @@ def _is_busy(process: subprocess.Popen[bytes]) -> bool:
     if process.poll() is not None:
         return False
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return fields[0] == "R" and int(fields[11]) > os.sysconf("SC_CLK_TCK")
+    return fields[0] == "R" and int(fields[11]) > 0.7 * os.sysconf("SC_CLK_TCK")
 
 
 def test_a_verifier_killed_between_requests_costs_nothing(
