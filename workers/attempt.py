@@ -158,8 +158,8 @@ class Attempts:
             self._prove(held, spec)
 
     def _prove(self, held: Held, spec: AgentSpec) -> None:
-        if spec.unproven:
-            self._settle(held, Event("finish_unproven", self.name))
+        if not spec.proofs:
+            self._settle(held, Event("finish_unproven", self.name, "finished by its own word: no proof is declared"))
             return
         until_s = self.clock.boottime() + spec.verify_wait_s
         while True:

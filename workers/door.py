@@ -27,7 +27,7 @@ UNLEASED: Final = frozenset({"cancel", "ask_cancel", "replay", "due", "expire"})
 _OUTCOME: Final[Mapping[str, str]] = {
     "verify": "verified",
     "found": "verified",
-    "finish_unproven": "verified",
+    "finish_unproven": "unverified",
     "give_back": "given_back",
     "cancel": "cancelled",
 }
@@ -110,7 +110,10 @@ class Door:
             if name == "cancel" and task.state in lifecycle.OWNED:
                 name = "ask_cancel"
             to = lifecycle.next_state(task.state, name)
-            if to is None or name not in UNLEASED:
+            # Who holds no lease moves no task that somebody holds, though the table has the move for its holder.
+            if name not in UNLEASED or (task.state in lifecycle.OWNED and name != "ask_cancel"):
+                to = None
+            if to is None:
                 why = f"it is {task.state}" if name in UNLEASED else f"{name} needs the task's lease"
                 return self._refuse(task, name, event.who, why)
             decision = Decision(name, counted=False, rule=name, reason=event.reason)
@@ -244,7 +247,7 @@ def _attempt_patch(decision: Decision, event: Event, failure: Failure | None, en
     outcome = event.outcome or _OUTCOME.get(decision.event, ended_as)
     patch: dict[str, Any] = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted}
     # A success counts as an attempt spent, too: the record says that it was one of the task's own tries.
-    if outcome == "verified":
+    if decision.event in {"verify", "found", "finish_unproven"}:
         patch["counted"] = True
     if failure is not None:
         patch |= {"class": failure.kind, "reason": failure.reason[:500]}

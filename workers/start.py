@@ -27,6 +27,9 @@ def run(mine: Project, url: str, *, lanes: Mapping[str, int], options: Mapping[s
     logs.to_stderr()
     name = worker_name()
     env = {**os.environ, "PROOFQ_REDIS_URL": url}
+    if mine.config_path is not None:
+        # A relative one would be looked for from the lane's own place.
+        env["PROOFQ_CONFIG"] = str(mine.config_path)
     commands = [
         LaneCommand(lane, _argv(mine, name, lane, slots, options, burst), env)
         for lane, slots in lanes.items()
