@@ -14,7 +14,7 @@ from proofq.workers import proctree
 from proofq.workers.demo import claims
 from proofq.workers.demo.parts import Part, cast
 from proofq.workers.demo.screen import Progress, Report
-from proofq.workers.demo.stage import BOOT_S, Stage, StageError, Worker, kill, stage, wait_until
+from proofq.workers.demo.stage import Stage, StageError, Worker, kill, stage, wait_until
 from proofq.workers.proctree import ProcessId
 
 #: Seconds from the beginning to the end of the last task; what is not over by then is told as something not held.
@@ -52,7 +52,7 @@ def _play(made: Stage, parts: Sequence[Part], progress: Progress) -> claims.Seen
     made.command("redis", "start")
     workers = [made.start_worker(name) for name in ("one", "two")]
     for worker in workers:
-        wait_until(worker.ready, BOOT_S, f"worker {worker.name}")
+        worker.wait_ready()
     progress.say("two workers are ready; the tasks are enqueued")
     tasks = {part.name: proofq.enqueue(part.agent, part.inputs) for part in parts}
     watch = Watch(tasks, progress, until)

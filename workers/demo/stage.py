@@ -33,6 +33,18 @@ class StageError(Error):
     kind = "demo"
 
 
+class Until:
+    """Time to look, ten times a second, for so many seconds."""
+
+    def __init__(self, within_s: float) -> None:
+        self._end = time.monotonic() + within_s
+
+    def look_again(self) -> bool:
+        """Wait for the next look; False when the time is over."""
+        time.sleep(0.1)
+        return time.monotonic() < self._end
+
+
 @dataclass(frozen=True)
 class Worker:
     """One `proofq worker`: its launcher, and where its log goes."""
@@ -46,15 +58,16 @@ class Worker:
         """The launcher and all below it that live."""
         return proctree.tree(self.launcher.pid)
 
-    def ready(self) -> bool:
-        """Whether it leases. Raises StageError when it has ended instead."""
-        if self.launcher.poll() is not None:
-            raise StageError(f"Worker {self.name} ended while booting; it said: {self.last_words()}")
-        return READY in self.log.read_text("utf-8", "replace")
+    def wait_ready(self) -> None:
+        """Wait until it leases. Raises StageError when it does not, with what it said last."""
+        booting = Until(BOOT_S)
+        while READY not in self._said():
+            if self.launcher.poll() is not None or not booting.look_again():
+                said = self._said()[-1500:].strip() or "nothing"
+                raise StageError(f"Worker {self.name} did not get ready within {BOOT_S:g} s; it said: {said}")
 
-    def last_words(self) -> str:
-        """The end of its log."""
-        return self.log.read_text("utf-8", "replace")[-1500:].strip() or "nothing"
+    def _said(self) -> str:
+        return self.log.read_text("utf-8", "replace")
 
 
 class Stage:
@@ -148,11 +161,10 @@ def kill(processes: list[proctree.Process]) -> None:
 
 def wait_until(seen: Callable[[], bool], within_s: float, what: str) -> None:
     """Look ten times a second until it is seen. Raises StageError when it is not within the time."""
-    end = time.monotonic() + within_s
+    waiting = Until(within_s)
     while not seen():
-        if time.monotonic() > end:
+        if not waiting.look_again():
             raise StageError(f"{what} did not come within {within_s:g} s")
-        time.sleep(0.1)
 
 
 def _leave_in_order(number: int, _: object) -> NoReturn:
