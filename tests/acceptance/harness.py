@@ -70,7 +70,10 @@ class Worker:
 
     def wait_ready(self) -> Worker:
         """Wait until it takes leases."""
-        assert self.owner
+        try:
+            assert self.owner
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}\n{self.log()}") from problem
         return self
 
     def is_ready(self) -> bool:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from proofq.policies import lifecycle
 from proofq.workers import proctree
@@ -59,15 +60,16 @@ def silence(isolation_s: float, hosts: list[str | None]) -> list[Silence]:
         with stopped(tree):
             for each in silent:
                 _wait_taken(site, each, stopped_ms, isolation_s)
+            Path(site.out("end")).touch()
         for each in silent:
             _wait_refused(site, each)
         return silent
 
 
 def _begin(site: Site, host: str | None, isolation_s: float) -> Silence:
-    """A worker with two tasks: one without end, and one that ends by itself while everything stands still."""
+    """A worker with two tasks: one without end, and one that has its result as soon as it goes on."""
     worker = site.start(isolation_s=isolation_s, host=host).wait_ready()
-    each = Silence(host or "here", worker, site.enqueue("hang"), site.enqueue("hang", run_s=isolation_s))
+    each = Silence(host or "here", worker, site.enqueue("hang"), site.enqueue("hang", until=site.out("end")))
     for task_id in (each.endless, each.late):
         site.wait_for(task_id, lifecycle.RUNNING)
     # Seen from here, not as the pid that the worker in its own namespace knows.
@@ -79,7 +81,10 @@ def _begin(site: Site, host: str | None, isolation_s: float) -> Silence:
 
 def _wait_taken(site: Site, each: Silence, stopped_ms: int, isolation_s: float) -> None:
     for task_id in (each.endless, each.late):
-        until(partial(_second_start, site, task_id), isolation_s + 30, "a second start")
+        try:
+            until(partial(_second_start, site, task_id), isolation_s + 30, "a second start")
+        except AssertionError as problem:
+            raise AssertionError(f"{each.where}: {problem}\n{site.story(task_id)}\n{site.logs()}") from problem
         each.taken_s.append((_second_start(site, task_id) - stopped_ms) / 1000)
     if each.where == "here" and any(proctree.is_alive(one) for one in each.agents):
         each.wrong.append("an attempt began beside a stopped process of the one before")

@@ -57,13 +57,13 @@ def judged_write(ctx: Any, out: str, text: str, run_s: float, proof_s: float) ->
 
 
 @proofq.agent(timeout_s=600, max_attempts=3, unproven=True)
-def hang(ctx: Any, run_s: float = 600.0) -> str:
-    """Works on and on, and leaves a trace of when it last did."""
+def hang(ctx: Any, run_s: float = 600.0, until: str = "/never") -> str:
+    """Works on and on: for so long, or until a file is there."""
     end = time.monotonic() + run_s
     with _alone(ctx):
-        while time.monotonic() < end:
-            time.sleep(0.05)
-    return "late"
+        while time.monotonic() < end and not Path(until).exists():
+            time.sleep(0.02)
+    return "ended"
 
 
 @proofq.agent(timeout_s=60, max_attempts=3, unproven=True)
