@@ -129,7 +129,9 @@ class Door:
         if event.name not in {"failed", "lost"}:
             if task.cancel and lifecycle.next_state(task.state, event.name) in lifecycle.WAITING:
                 return Decision("cancel", counted=False, rule="cancel.asked", reason="its cancel was asked")
-            return Decision(event.name, counted=False, rule=event.name, reason=event.reason)
+            # A success is one of the task's own tries, too.
+            success = lifecycle.next_state(task.state, event.name) in lifecycle.SUCCESS
+            return Decision(event.name, counted=success, rule=event.name, reason=event.reason)
         failure = event.failure or Failure("unknown", event.reason or "no reason was given")
         facts = TaskFacts(
             task.state, task.attempt, task.counted, task.max_attempts, task.pickups,
@@ -246,9 +248,6 @@ def _attempt_patch(decision: Decision, event: Event, failure: Failure | None, en
     ended_as = "lost" if event.name == "lost" else "failed"
     outcome = event.outcome or _OUTCOME.get(decision.event, ended_as)
     patch: dict[str, Any] = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted}
-    # A success counts as an attempt spent, too: the record says that it was one of the task's own tries.
-    if decision.event in {"verify", "found", "finish_unproven"}:
-        patch["counted"] = True
     if failure is not None:
         patch |= {"class": failure.kind, "reason": failure.reason[:500]}
     elif decision.reason:
