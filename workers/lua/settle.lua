@@ -18,6 +18,8 @@ if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at', 'cancel')
 if not row[1] then return {'missing'} end
 local moved = row[1] ~= plan.from or (plan.fence ~= '' and row[2] ~= plan.fence)
+-- Without a fence no task is moved that somebody holds; it may only be asked for something.
+if plan.fence == '' and row[2] and plan.from ~= plan.to then moved = true end
 -- A fence never comes back; without one, or where the state stays, the same request could be carried out twice.
 if moved or plan.fence == '' or plan.from == plan.to then
   if done_before(id, plan.rid) then return {'already', now} end
