@@ -55,10 +55,15 @@ end
 -- Scores of +inf keep every clean-up of RQ's off our rows; only the deferred show their time.
 local function enter_view(id, queue, status, fence, due_ms)
   if status == 'queued' then
-    if typed(K.RQ_QUEUE .. queue, 'list') and typed(K.RQ_QUEUES, 'set') then
-      redis.call('SADD', K.RQ_QUEUES, K.RQ_QUEUE .. queue)
+    if typed(K.RQ_QUEUES, 'set') then redis.call('SADD', K.RQ_QUEUES, K.RQ_QUEUE .. queue) end
+    if typed(K.RQ_QUEUE .. queue, 'list') then
       redis.call('RPUSH', K.RQ_QUEUE .. queue, id)
       redis.call('PUBLISH', K.BELL, queue)
+    elseif typed(K.STRAYS, 'hash') then
+      -- The one place that is more than a view: who is queued and in no queue would never be leased. A reaper puts it
+      -- back once the queue is a list again.
+      local reason = 'its queue is a key of another type'
+      redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = reason, at = clock(ARGV[1])}))
     end
   elseif typed(RQ_REGISTRY[status] .. queue, 'zset') then
     local member = status == 'started' and (id .. ':' .. fence) or id

@@ -3,7 +3,7 @@
 -- Returns: restored | kept | wrong_type, key, type.
 local id = ARGV[2]
 local wrong = misfit({
-  {K.STRAYS, 'hash'}, {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}})
+  {K.OWNERS, 'zset'}, {K.STRAYS, 'hash'}, {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}})
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'queue')
 if not row[1] or redis.call('HEXISTS', K.STRAYS, id) == 0 then return {'kept'} end
