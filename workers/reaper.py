@@ -82,24 +82,23 @@ class Reaper:
         self._contact = isolation.seen(self._contact, self._store.clock.boottime())
         unburied = [name for name in watch.neighbours if watch.overdue.get(name) != 0]
         self._rows = {name: row for name, row in self._rows.items() if name in unburied}
-        buried = sum(self._unless_alive(self._bury_if_dead, neighbour) for neighbour in unburied)
+        buried = sum(self._each_owner(self._bury_if_dead, neighbour) for neighbour in unburied)
         self._cleared &= watch.overdue.keys()
-        taken = sum(self._unless_alive(self._take_from, *overdue) for overdue in watch.overdue.items())
-        return Reaped(
-            buried=buried,
-            taken=taken,
-            promoted=self._apply(watch.due, "due", "its time has come"),
-            expired=self._apply(watch.aged, "expire", "older than its max_age_s"),
-            restored=self._restore(watch),
-        )
+        taken = sum(self._each_owner(self._take_from, *overdue) for overdue in watch.overdue.items())
+        # The aged first: who is due and too old is not run once more.
+        expired = self._apply(watch.aged, "expire", "older than its max_age_s")
+        promoted = self._apply([name for name in watch.due if name not in watch.aged], "due", "its time has come")
+        return Reaped(buried, taken, promoted, expired, self._restore(watch))
 
-    def _unless_alive(self, act: Callable[..., int], *arguments: Any) -> int:
-        """One owner whose processes will not die keeps nobody from looking after the others."""
+    def _each_owner(self, act: Callable[..., int], *arguments: Any) -> int:
+        """One owner whose processes will not die or whose rows are damaged keeps nobody from looking after others."""
         try:
             return act(*arguments)
         except StillAlive as problem:
             log.error("processes_will_not_die", extra={"owner": arguments[0], "problem": str(problem)})
-            return 0
+        except DamagedKey as problem:
+            log.error("row_damaged", extra={"owner": arguments[0], "problem": str(problem)})
+        return 0
 
     # --- owners ----------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,11 @@
 -- What wants attention now; reads only.
 -- ARGV: 1 now_ms or ''; 2 host id; 3 limit.
 -- Returns: ok, now, {owner past its deadline, its deadline ('0' = known dead), ...}, {owners on this host},
---          {ids due}, {ids past their age}, {ids of strays}. A key of a wrong type counts as empty here.
+--          {ids due}, {ids past their age}, {ids of strays} | wrong_type, key, type of the owners, since who cannot see
+--          who is alive has no contact. Any other key of a wrong type counts as empty here.
 local now = clock(ARGV[1])
+local wrong = misfit({{K.OWNERS, 'zset'}})
+if wrong then return wrong end
 local limit = tonumber(ARGV[3])
 local function until_now(key, ...)
   if not typed(key, 'zset') then return {} end
