@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proofq.policies.audit import View
-from proofq.workers.record import Breadcrumb, Task, parse_attempts
+from proofq.workers.record import Breadcrumb, Task
 
 #: RQ's `Result.Type`, as words.
 _RESULT_TYPES: Final = {"1": "successful", "2": "failed", "3": "stopped", "4": "retried", "5": "max_retries_exceeded"}
@@ -43,8 +43,8 @@ class Peek:
             return cls(
                 id=task_id,
                 row=_pairs(answer["row"]),
-                crumbs=[Breadcrumb.parse(crumb) for crumb in answer["crumbs"]],
-                attempts=parse_attempts(_pairs(answer["attempts"])),
+                crumbs=[Breadcrumb(*crumb) for crumb in json.loads(answer["crumbs"])],
+                attempts=sorted(json.loads(answer["attempts"]), key=lambda record: int(record["n"])),
                 job=_pairs(answer["job"]) or None,
                 in_queue=answer["in_queue"],
                 registries=frozenset(answer["registries"]),

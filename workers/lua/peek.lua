@@ -1,9 +1,9 @@
 -- Everything Redis holds of one task, in one step, so that no reader sees half a transition; reads only.
 -- ARGV: 1 now_ms or ''; 2 id; 3 queue to look in where the task has no row that names one; 4 an owner whose lease of
 --       this id is wanted beside the one of the task's own owner ('' = none).
--- Returns: ok, JSON {row, job, attempts: flat lists of field and value (job without its data); crumbs[]; results[] of
---          flat lists; in_queue; registries[] of RQ's statuses; started[] of fences; listed, expires, due: scores or
---          null; lease, other_lease: fences or null; deadline of the owner or null; damaged[] of {key, type}}.
+-- Returns: ok, JSON {row, job: flat lists of field and value (job without its data); attempts, crumbs: the stored JSON
+--          texts as one JSON list in a string; results[] of flat lists; in_queue; registries[] of RQ's statuses;
+--          started[] of fences; listed, expires, due: scores or null; lease, other_lease: fences or null; deadline of the owner or null; damaged[] of {key, type}}.
 -- A key of a wrong type counts as absent and is named in `damaged`.
 local id = ARGV[2]
 local damaged = {}
@@ -20,6 +20,10 @@ local function score(key)
 end
 local function leased(owner)
   return owner ~= '' and fit(K.LEASES .. owner, 'hash') and redis.call('HGET', K.LEASES .. owner, id) or nil
+end
+
+local function joined(texts)
+  return '[' .. table.concat(texts, ',') .. ']'
 end
 
 local row, queue, owner = flat(K.TASK .. id), ARGV[3], ''
@@ -56,8 +60,8 @@ if queue ~= '' then
 end
 local answer = {
   row = row, job = job, results = results, in_queue = in_queue, registries = registries, started = started,
-  attempts = flat(K.ATTEMPTS .. id),
-  crumbs = fit(K.CRUMBS .. id, 'list') and redis.call('LRANGE', K.CRUMBS .. id, 0, -1) or {},
+  attempts = joined(fit(K.ATTEMPTS .. id, 'hash') and redis.call('HVALS', K.ATTEMPTS .. id) or {}),
+  crumbs = joined(fit(K.CRUMBS .. id, 'list') and redis.call('LRANGE', K.CRUMBS .. id, 0, -1) or {}),
   listed = score(K.TASKS), expires = score(K.AGES), due = score(K.DUE),
   lease = leased(owner), other_lease = leased(ARGV[4]),
 }
