@@ -20,6 +20,8 @@ if last then
   local asked, id, fence = string.match(last, '^(%S+) (%S+) (%S+)$')
   if asked == rid then
     if redis.call('HGET', K.LEASES .. owner, id) ~= fence then return {'empty'} end
+    wrong = misfit({{K.TASK .. id, 'hash'}})
+    if wrong then return wrong end
     return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}
   end
 end

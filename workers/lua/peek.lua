@@ -3,7 +3,8 @@
 --       this id is wanted beside the one of the task's own owner ('' = none).
 -- Returns: ok, JSON {row, job: flat lists of field and value (job without its data); attempts, crumbs: the stored JSON
 --          texts as one JSON list in a string; results[] of flat lists; in_queue; registries[] of RQ's statuses;
---          started[] of fences; listed, expires, due: scores or null; lease, other_lease: fences or null; deadline of the owner or null; damaged[] of {key, type}}.
+--          started[] of fences; listed, expires, due: scores or null; lease, other_lease: fences or null; deadline of
+--          the owner or null; damaged[] of {key, type}}.
 -- A key of a wrong type counts as absent and is named in `damaged`.
 local id = ARGV[2]
 local damaged = {}
