@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 BEGIN_AGAIN: Final = 75
 #: Seconds after the drain's time in which what was killed is settled; then its leases are left to a reaper.
-SETTLE_S: Final = 3.5
+SETTLE_S: Final = 3.0
 #: Seconds between two looks of the isolation watch; it needs no Redis.
 WATCH_S: Final = 0.25
 #: Seconds between two publications of the catalogue.
@@ -185,7 +185,7 @@ class Supervisor:
         self._stop_everything("drain")
         if not self._slots.wait(SETTLE_S):
             self._leaving.set()
-            self._slots.wait(1.0)
+            self._slots.wait(0.5)
 
     def _stop_everything(self, reason: Stop) -> None:
         self._owner.stop_all(reason)
