@@ -25,7 +25,9 @@ _MAX_CHAIN, _FRAMES = 20, 3
 
 _RESOURCE_ERRNOS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
 _HOST_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
-_RESOURCE_SIGNALS = frozenset({"SIGXCPU", "SIGXFSZ"})
+_RESOURCE_SIGNALS = frozenset({"SIGKILL", "SIGXCPU", "SIGXFSZ"})
+#: What a shell adds to the number of a signal.
+_SHELL_SIGNAL = 128
 
 #: Top-level packages of stores; their errors about the connection or the server are nobody's fault but ours.
 _STORE_PACKAGES = frozenset({"redis", "valkey", "psycopg", "psycopg2", "sqlite3", "sqlalchemy", "pymysql"})
@@ -63,17 +65,23 @@ def classify(error: object, phase: str | None = None) -> Failure:
         return Failure("unknown", f"could not be classified: {type(problem).__name__}")
 
 
-def classify_exit(exit_code: int | None, signum: int | None, phase: str | None = "run") -> Failure:
+def classify_exit(exit_code: int | None, signum: int | None, phase: str | None = "run", said: str = "") -> Failure:
     """The failure of a process that ended by itself with a code other than 0, or by a signal not ours.
 
-    What we killed ourselves is labelled by the killer and never comes here.
+    An exit code of 128 + n is a shell's word for a death by signal n. `said` is the last line of its output, for the
+    reason only. What we killed ourselves is labelled by the killer and never comes here.
     """
+    last = f": {said}" if said else ""
+    if exit_code is not None and _SHELL_SIGNAL < exit_code <= _SHELL_SIGNAL + signal.NSIG:
+        signum, exit_code = exit_code - _SHELL_SIGNAL, None
     if exit_code is not None:
-        return Failure("crash", f"exited with code {exit_code}", phase=phase, fingerprint=_hash("exit", exit_code))
+        return Failure(
+            "crash", f"exited with code {exit_code}{last}", phase=phase, fingerprint=_hash("exit", exit_code)
+        )
     name = _signal_name(signum or 0)
     kind = "resource" if name in _RESOURCE_SIGNALS else "crash"
-    hint = "; the kernel's out-of-memory killer does this" if name == "SIGKILL" else ""
-    return Failure(kind, f"killed by {name}, not by us{hint}", phase=phase, fingerprint=_hash("signal", name))
+    hint = "; the kernel does this for want of memory" if name == "SIGKILL" else ""
+    return Failure(kind, f"killed by {name}, not by us{hint}{last}", phase=phase, fingerprint=_hash("signal", name))
 
 
 def classify_start(code: int, what: str) -> Failure:

@@ -6,13 +6,13 @@ before anybody guesses from a signal's number.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from proofq.policies import strict_json
 from proofq.policies.agent import AgentSpec
+from proofq.policies.classify import classify_exit
 from proofq.policies.failure import Failure
 
 
@@ -43,8 +43,6 @@ class Claim:
 
 #: Characters of output that a command's claim keeps in Redis; the rest stays in the captured files.
 CLAIM_TAIL: Final = 2048
-#: Exit codes of shells and wrappers for a death by signal.
-_SHELL_SIGNAL: Final = 128
 
 
 def of_function(ending: Ending) -> Claim | Failure:
@@ -90,30 +88,15 @@ def _reported(data: Any) -> Failure:
 
 
 def _crash(ending: Ending) -> Failure:
-    number = ending.signal
-    if number is None and ending.exit_code is not None and _SHELL_SIGNAL < ending.exit_code < _SHELL_SIGNAL + 65:
-        number = ending.exit_code - _SHELL_SIGNAL
     last = _last_line(ending.output_tail)
-    if number == signal.SIGKILL:
-        why = "killed with SIGKILL by somebody else, most often the kernel for want of memory"
-        return Failure("resource", why, source="host", phase="run", fingerprint="signal:9")
-    if number is not None:
-        return Failure("crash", f"died of {_name(number)}{last}", phase="run", fingerprint=f"signal:{number}")
-    if ending.exit_code is None:
-        return Failure("crash", f"its end was not seen{last}", source="host", phase="run", fingerprint="unseen")
+    if ending.exit_code is None and ending.signal is None:
+        return Failure("crash", "its end was not seen", source="host", phase="run", fingerprint="unseen")
     if ending.exit_code == 0:
-        return Failure("crash", f"exited without returning{last}", phase="run", fingerprint="exit:0")
-    code = ending.exit_code
-    return Failure("crash", f"exited with {code}{last}", phase="run", fingerprint=f"exit:{code}")
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        why = f"exited without returning{': ' if last else ''}{last}"
+        return Failure("crash", why, phase="run", fingerprint="exit:0")
+    return classify_exit(ending.exit_code, ending.signal, "run", last)
 
 
 def _last_line(tail: str) -> str:
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    return f": {lines[-1][:200]}" if lines else ""
+    return lines[-1][:200] if lines else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from proofq.policies.agent import AgentSpec
+from proofq.policies.classify import classify_start
 from proofq.policies.failure import Failure
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.child import RUN_AGENT, RUN_PROOF
@@ -19,11 +19,6 @@ from proofq.workers.record import Task
 from proofq.workers.running import Running
 from proofq.workers.spawner import Spawner, SpawnFailed, SpawnRequest
 from proofq.workers.warm import Started
-
-#: The kernel's answers that mean "not now, for anybody": our host is at a limit, the task is not to blame.
-_HOST_IS_FULL = frozenset(
-    {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EIO, errno.EROFS}
-)
 
 
 @dataclass(frozen=True)
@@ -60,8 +55,8 @@ class LocalPerformer:
         try:
             running = self._spawner.spawn(_request(prepared))
         except SpawnFailed as problem:
-            kind = "infrastructure" if problem.errno in _HOST_IS_FULL or problem.errno == 0 else "start_unconfirmed"
-            raise AttemptFailed(Failure(kind, str(problem), source="host", phase="start")) from problem
+            # The host could not make a process at all: nobody's task is to blame for that.
+            raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem
         if running.wait_started(timeout_s):
             return running
         running.kill("start_unconfirmed", 0.0)
@@ -69,8 +64,8 @@ class LocalPerformer:
         ended = running.ended
         if ended is not None and ended.start_error is not None:
             said = ended.start_error
-            why = f"it could not be started: {said.step}: {os.strerror(said.errno)}"
-        elif ended is not None and ended.killed_by != "start_unconfirmed":
+            raise AttemptFailed(classify_start(said.errno, f"{said.step}: {os.strerror(said.errno)}"))
+        if ended is not None and ended.killed_by != "start_unconfirmed":
             why = f"its process ended before its start was confirmed ({ended.killed_by or ended.exit_code})"
         else:
             why = f"its start was not confirmed within {timeout_s:g} s"

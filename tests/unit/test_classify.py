@@ -131,7 +131,8 @@ def test_exits_signals_and_starts():
     assert classify(subprocess.CompletedProcess(["x"], -11)).kind == "crash"
     assert "SIGSEGV" in classify(subprocess.CompletedProcess(["x"], -11)).reason
     assert classify_exit(None, 24).kind == "resource"
-    assert classify_exit(None, 9).kind == "crash"
+    assert classify_exit(None, 9).kind == "resource"
+    assert classify_exit(137, None) == classify_exit(None, 9)
     assert classify_exit(1, None).fingerprint != classify_exit(2, None).fingerprint
     assert classify_start(errno.ENOENT, "exec no-such-program").kind == "start_unconfirmed"
     assert classify_start(errno.E2BIG, "exec x").kind == "bad_input"
