@@ -35,6 +35,8 @@ PATIENCE_S = 1.0
 PAUSE_S = 1.2
 #: Seconds in which every task must have ended after the last kill.
 SETTLE_S = 120.0
+#: More that can be killed on request: two processes of a worker at once, or all of them.
+TOGETHER = ("pair", "all")
 PHASES = (lifecycle.LEASED, lifecycle.RUNNING, lifecycle.CLAIMED_DONE)
 
 
@@ -77,8 +79,10 @@ class Report:
     def table(self) -> str:
         """Kills by role and by the states they hit (one that hits several counts in each), and the tasks' ends."""
         rows = [f"{'killed':<12}" + "".join(f"{name:>14}" for name in (*PHASES, "idle", "all"))]
-        for role in ROLES:
+        for role in (*ROLES, *TOGETHER):
             mine = [kill for kill in self.kills if kill.role == role]
+            if role in TOGETHER and not mine:
+                continue
             hits = [sum(state in kill.live for kill in mine) for state in PHASES]
             idle = sum(not kill.live for kill in mine)
             rows.append(f"{role:<12}" + "".join(f"{count:>14}" for count in (*hits, idle, len(mine))))
@@ -159,10 +163,14 @@ class Campaign:
             time.sleep(0.005)
 
     def _kill(self, worker: Worker, role: str, tasks: list[Task]) -> bool:
-        found = worker.processes(role)
-        victim = self._chance.choice(found) if found else None
-        if victim is None or not victim.signal(signal.SIGKILL):
+        found = worker.processes(role if role in ROLES else None)
+        if len(found) < (2 if role in TOGETHER else 1):
             return False
+        victims = {"pair": self._chance.sample(found, min(2, len(found))), "all": found}.get(role)
+        victims = victims or [self._chance.choice(found)]
+        if True not in [victim.signal(signal.SIGKILL) for victim in victims]:
+            return False
+        victim = victims[0]
         if role == "child":
             mine = [task for task in tasks if self._is_of(victim, task, found)]
             # Of no attempt that is known to run: one that is being started, or a proof.
@@ -246,7 +254,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", default=secrets.token_hex(4))
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--role", action="append", choices=ROLES, help="kill only these")
+    parser.add_argument("--role", action="append", choices=(*ROLES, *TOGETHER), help="kill only these")
     options = parser.parse_args()
     print(f"{options.kills} kills, seed {options.seed}, {os.cpu_count()} cores", flush=True)
     report = campaign(options.kills, options.seed, options.workers, options.role or ROLES)
