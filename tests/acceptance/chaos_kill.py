@@ -69,6 +69,7 @@ class Report:
     ends: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     lasted_s: float = 0.0
+    unproven: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -89,6 +90,7 @@ class Report:
         ends = ", ".join(f"{state} {count}" for state, count in self.ends.most_common())
         rows.append(f"{len(self.kills)} kills in {self.lasted_s:.0f} s, {self.with_live:.0%} with an attempt live")
         rows.append(f"{self.ends.total()} tasks, {self.attempts} attempts: {ends}")
+        rows += self.unproven
         return "\n".join(rows)
 
 
@@ -227,6 +229,8 @@ class Campaign:
             report.ends[snapshot.task.state] += 1
             report.attempts += snapshot.task.attempt
             report.wrong += one_end(snapshot)
+            if snapshot.task.state != lifecycle.VERIFIED:
+                report.unproven.append(site.story(task_id))
             text = snapshot.task.inputs["text"]
             if snapshot.task.state == lifecycle.VERIFIED and not _is_written(Path(site.out(text)), text):
                 report.wrong.append(f"{task_id} is verified, and {site.out(text)} is not written")
