@@ -62,7 +62,7 @@ def test_the_demo_holds(place: Path) -> None:
     }.items():
         row = next(" ".join(line.split()) for line in shown.splitlines() if f" {agent} " in line)
         assert words in row, row
-    assert shown.count("lost_worker") >= 1
+    assert shown.count("worker lost, taken over") >= 1
     assert "16 tasks checked, clean" in rows["audit:"]
     assert "12 honest tasks verified; 2 liars not verified" in rows["held:"]
     assert "NOT HELD" not in shown

@@ -121,11 +121,17 @@ def proven(shown: Mapping[str, Any]) -> str:
 
 def done(shown: Mapping[str, Any]) -> str:
     """The attempts one after the other, then the rule that closed the task where it failed."""
-    steps = [str(one["class"] or one["outcome"]) for one in shown["attempts"]]
+    steps = [_end_of(one) for one in shown["attempts"]]
     text = ", then ".join(steps)
     reason = str(shown["breadcrumbs"][-1]["reason"])
     bound = reason[reason.rindex("(") + 1 : -1] if shown["failure"] and reason.endswith(")") else ""
     return f"{text}; {bound}" if bound else text
+
+
+def _end_of(attempt: Mapping[str, Any]) -> str:
+    if attempt["outcome"] == "lost":
+        return "worker lost, taken over"
+    return str(attempt["class"] or attempt["outcome"])
 
 
 def _coloured(state: str) -> str:
