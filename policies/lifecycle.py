@@ -67,6 +67,7 @@ TABLE: Final[dict[tuple[str | None, str], str]] = {
     (QUEUED, "quarantine"): QUARANTINED,
     (QUEUED, "cancel"): CANCELLED,
     (QUEUED, "expire"): EXPIRED,
+    (LEASED, "baseline"): LEASED,
     (LEASED, "start"): RUNNING,
     (LEASED, "reap"): LEASED,
     (LEASED, "ask_cancel"): LEASED,

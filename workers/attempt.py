@@ -122,13 +122,14 @@ class Attempts:
         spec = self.agents[held.task.agent]
         self._admit(held.task)
         prepared = self.performer.prepare(held.task, spec)
-        baseline = self.prover.baseline(held.task, spec)
+        if not self._keep(held, self.prover.baseline(held.task, spec)):
+            return
         if self.owner.watch_isolation() or held.stopped:
             self._stopped(held, spec, held.stopped or "isolated")
             return
         running = self.performer.start(prepared, START_TIMEOUT_S)
         held.attach(running.kill)
-        facts = {"pid": running.pid, "start_ticks": running.start_ticks, "baseline": baseline}
+        facts = {"pid": running.pid, "start_ticks": running.start_ticks}
         started = self._settle(held, Event("start", self.name, fields=facts))
         if not started:
             held.stop("lost")
@@ -144,6 +145,16 @@ class Attempts:
         exhausted = settlement.too_many_pickups(_facts(task), self.limits)
         if exhausted is not None:
             raise AttemptFailed(exhausted)
+
+    def _keep(self, held: Held, baseline: Mapping[str, Any]) -> bool:
+        """Write down how the world was before anything started; False when the lease is lost.
+
+        Before and not with the start: an agent whose start nobody lived to confirm may have done its work, and what it
+        wrote must not be taken for what was there before it.
+        """
+        if baseline == (held.task.baseline or {}) or not any(baseline.values()):
+            return True
+        return self._settle(held, Event("baseline", self.name, fields=baseline))
 
     def _ended(self, held: Held, spec: AgentSpec, end: Ending) -> None:
         """Claim, failure, or a stop of ours: which one it was decides what is written."""

@@ -38,7 +38,8 @@ class Event:
     """What happened to a task.
 
     `name` is an event of the table, or `failed` or `lost`, for which the policy chooses one. `outcome` is what the
-    attempt's record will say (default: by the event). `fields` are facts of the start: pid, start_ticks, baseline.
+    attempt's record will say (default: by the event). `fields` are facts of the start (pid, start_ticks), or all of the
+    baseline.
     `death`: the attempt's own supervisor reports the death of its processes, which no reaper has counted yet.
     """
 
@@ -94,7 +95,9 @@ class Door:
         if to in lifecycle.OWNED:
             fields = {"state": to, "claim": event.claim if to == lifecycle.CLAIMED_DONE else task.claim}
             if event.name == "start":
-                fields |= {"pickups": 0, "started_at": written.now, "baseline": event.fields.get("baseline")}
+                fields |= {"pickups": 0, "started_at": written.now}
+            if event.name == "baseline":
+                fields["baseline"] = dict(event.fields)
             kept = replace(lease, task=replace(task, **fields))
         return Settled(True, to, decision.event, decision.reason, kept)
 
@@ -224,9 +227,9 @@ def _facts_of(name: str, event: Event) -> dict[str, str]:
     """The fields that only this event writes."""
     match name:
         case "start":
-            baseline = event.fields.get("baseline")
-            known = {"baseline": rq_view.compact(baseline)} if baseline is not None else {}
-            return {"started_at": "@now", "pickups": "0"} | known
+            return {"started_at": "@now", "pickups": "0"}
+        case "baseline":
+            return {"baseline": rq_view.compact(event.fields)}
         case "claim":
             return {"claim": rq_view.compact(event.claim)}
         case "found":

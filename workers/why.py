@@ -61,8 +61,8 @@ def _story(snapshot: Snapshot, waits_for_worker: bool) -> Story:
 
 def _arrival(crumbs: Sequence[Breadcrumb]) -> Breadcrumb:
     """The breadcrumb that says how the task came to be as it is: its last move, or a change of hands after that."""
-    known = [each for each in crumbs if not lifecycle.is_refused(each.event) and each.event != "ask_cancel"]
-    return known[-1]
+    moves = [each for each in crumbs if not lifecycle.is_refused(each.event)]
+    return [each for each in moves if each.event not in {"ask_cancel", "baseline"}][-1]
 
 
 def _rule(crumbs: Sequence[Breadcrumb], arrival: Breadcrumb) -> str:
