@@ -39,6 +39,8 @@ from proofq.workers.verify import Verifier
 
 log = logging.getLogger(__name__)
 
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
 DESCRIBE = "proofq.workers.serve:describe"
 
 
@@ -60,7 +62,7 @@ def main() -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     # Before any thread: a thread of their own takes these two. The forkserver ignores them, its children start afresh.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     mine = project.load(Path(options.root), options=json.loads(options.settings))
     clock, url, owner_id = SystemClock(), os.environ["PROOFQ_REDIS_URL"], SystemClock().name()
     guards_lost: list[str] = []
@@ -82,6 +84,9 @@ def _serve(options: argparse.Namespace) -> int:
         agents = _declared(spawner, mine.root)
         post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
         supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store), owner_id)
+        if signal.sigpending() & _STOP_SIGNALS:
+            # Told to leave while still coming up: nothing is leased that would have to be given back.
+            return 0
         threading.Thread(target=_hear_signals, args=(supervisor,), name="signals", daemon=True).start()
         if guards_lost:
             supervisor.on_guard_lost(guards_lost[0])
@@ -134,7 +139,7 @@ def _end_earlier(store: Store, here: hosts.LocalHost, task: Task) -> None:
 
 def _hear_signals(supervisor: Supervisor) -> None:
     while True:
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        signal.sigwait(_STOP_SIGNALS)
         supervisor.on_term()
 
 
