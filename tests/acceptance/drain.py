@@ -9,19 +9,19 @@ from __future__ import annotations
 import argparse
 import random
 import secrets
-import signal
 import sys
 import time
 from dataclasses import dataclass, field
 
 from proofq.policies import lifecycle
-from tests.acceptance.harness import Site, crumbs_are_whole, one_end
+from tests.acceptance.harness import READY_S, Site, crumbs_are_whole, one_end
+from tests.waiting import until
 
 DRAIN_S = 2.0
 #: What the contract leaves beyond drain_s, seconds.
 SLACK_S = 5.0
-#: The latest moment of a TERM after the worker was started, seconds: from before it is ready to long after.
-LATEST_S = 5.0
+#: The latest moment of a TERM after the launcher's first word, seconds: from before it is ready to long after.
+LATEST_S = 4.0
 #: What a drain may leave behind: queued or ended tasks, and claims whose proofs the next worker reads.
 LEFT = frozenset({lifecycle.QUEUED, lifecycle.CLAIMED_DONE, lifecycle.DEFERRED}) | lifecycle.TERMINAL
 
@@ -77,15 +77,14 @@ def _drain(site: Site, after_s: float, ids: list[str]) -> Drain:
     before = {task.id: task.counted for task in site.store.read_many(ids)}
     given_back = _given_back(site, ids)
     worker = site.start()
+    until(worker.log, READY_S, "a word of the launcher")
     time.sleep(after_s)
     worker.term()
     begun = time.monotonic()
     code = worker.wait(DRAIN_S + SLACK_S + 10)
     drain = Drain(after_s, time.monotonic() - begun, code, _given_back(site, ids) - given_back)
     left = site.left()
-    # Before the program has read as much as its own name, a TERM is the system's to act on; nothing was started then.
-    codes = {0} if worker.log() else {0, -signal.SIGTERM}
-    if drain.took_s > DRAIN_S + SLACK_S or code not in codes or left:
+    if drain.took_s > DRAIN_S + SLACK_S or code != 0 or left:
         drain.wrong.append(f"{drain}, left {left}\n{worker.log()}")
     drain.wrong += [line for task_id in ids for line in _wrong(site, task_id, before.get(task_id, 0))]
     return drain
