@@ -8,6 +8,8 @@ local now = clock(ARGV[1])
 local verb, owner, host = ARGV[2], ARGV[3], ARGV[4]
 local wrong = misfit({
   {K.OWNERS, 'zset'}, {K.OWNER .. owner, 'hash'}, {K.LEASES .. owner, 'hash'}, {K.HOST .. host, 'set'}})
+-- Only to forget an owner touches its grants: nothing else must wait for them.
+if verb == 'forget' then wrong = wrong or misfit({{K.GRANTS .. owner, 'hash'}}) end
 if wrong then return wrong end
 local deadline = owner_deadline(owner)
 if verb ~= 'enlist' and not deadline then return {'unknown'} end

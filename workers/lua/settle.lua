@@ -59,7 +59,7 @@ end
 if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('ZREM', K.AGES, id) end
 crumb(id, now, plan.from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
 
-if plan.drop_result then redis.call('DEL', K.RQ_RESULTS .. id) end
+if plan.drop_result and typed(K.RQ_RESULTS .. id, 'stream') then redis.call('DEL', K.RQ_RESULTS .. id) end
 if RQ_STATUS[plan.from] ~= RQ_STATUS[plan.to] then
   leave_view(id, queue, RQ_STATUS[plan.from], fence)
   enter_view(id, queue, RQ_STATUS[plan.to], fence, due)

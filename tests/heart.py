@@ -1,0 +1,322 @@
+"""The store and the door on a bare Redis, and every request that writes: no process, no project, no agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import redis
+
+from proofq.policies.failure import Failure
+from proofq.policies.lifecycle import DEFERRED, QUEUED
+from proofq.policies.settlement import Limits
+from proofq.workers import keys, rq_view
+from proofq.workers.clock import SystemClock
+from proofq.workers.door import Door, Event, Settled
+from proofq.workers.record import Lease
+from proofq.workers.scripts import Argument, RedisRunner, Runner
+from proofq.workers.store import Birth, Store
+
+AGENT: Final = "a"
+QUEUE: Final = keys.queue_of("work", AGENT)
+HOST: Final = "host-id"
+ISOLATION_MS: Final = 600_000
+VERDICT: Final = {"outcome": "verified", "proofs": []}
+
+GiveUp = Callable[[], bool]
+
+
+def at_once() -> bool:
+    """The first error is raised."""
+    return True
+
+
+def birth(name: str, *, later_ms: int | None = None, key: str = "", digest: str = "d") -> Birth:
+    """A task of the one agent; deferred when `later_ms` (epoch milliseconds) is given."""
+    state = QUEUED if later_ms is None else DEFERRED
+    return Birth(
+        id=name,
+        queue=QUEUE,
+        state=state,
+        event="enqueue" if later_ms is None else "enqueue_later",
+        who="test",
+        fields={
+            "agent": AGENT,
+            "lane": "work",
+            "inputs": '{"x":1}',
+            "max_age_s": "900.0",
+            "attempt": "0",
+            "counted": "0",
+            "max_attempts": "3",
+        },
+        job=rq_view.job_fields(name, AGENT, QUEUE, state, {"x": 1}, 60, datetime.now(UTC)),
+        max_age_ms=900_000,
+        not_before_ms=later_ms,
+        key=keys.key(AGENT, key) if key else "",
+        digest=digest if key else "",
+        unique_ms=60_000,
+    )
+
+
+class Recorder:
+    """A runner that remembers the last script it was asked to run, so that the very same can be sent again."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.last: tuple[str, tuple[Argument, ...]] = ("", ())
+
+    def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
+        self.last = (name, tuple(arguments))
+        return self._runner(name, arguments)
+
+    def again(self) -> Callable[[], list[Any]]:
+        """Sends what was asked last, as often as it is called and whatever is asked meanwhile."""
+        name, arguments = self.last
+        return lambda: self._runner(name, arguments)
+
+
+class Heart:
+    """Store and door on one client; owners are enlisted as they are named."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client: Any = client
+        self.runner = Recorder(RedisRunner(client))
+        self.clock = SystemClock()
+        self.store = Store(client, self.runner, self.clock)
+        self.door = Door(self.store, Limits())
+
+    def enlist(self, *owners: str) -> None:
+        for owner in owners:
+            self.store.enlist(owner, HOST, ISOLATION_MS, {"id": owner, "agents": AGENT})
+
+    def lease(self, owner: str = "o", slot: str = "0", request: str = "") -> Lease | None:
+        """The next task; None when there is none."""
+        return self.store.lease(owner, slot, request or self.clock.token(), [QUEUE], "worker", "host")
+
+    def held(self, owner: str = "o") -> Lease:
+        """The next task, which must be there."""
+        lease = self.lease(owner)
+        assert lease is not None
+        return lease
+
+    def settled(self, lease: Lease, event: Event, give_up: GiveUp = at_once) -> Settled:
+        """An event that must be accepted."""
+        settled = self.door.settle(lease, event, give_up)
+        assert settled.ok, settled
+        return settled
+
+    def running(self, owner: str = "o") -> Lease:
+        started = self.settled(self.held(owner), START).lease
+        assert started is not None
+        return started
+
+    def claimed(self, owner: str = "o") -> Lease:
+        lease = self.settled(self.running(owner), CLAIM).lease
+        assert lease is not None
+        return lease
+
+    def dump(self) -> dict[bytes, bytes]:
+        """Everything Redis holds, key by key."""
+        return {key: self.client.dump(key) for key in self.client.keys("*")}
+
+    def events(self, task_id: str = "t") -> list[str]:
+        return [crumb.event for crumb in self.store.peek(task_id).crumbs]
+
+
+START: Final = Event("start", "worker", fields={"pid": 1, "start_ticks": 1})
+CLAIM: Final = Event("claim", "worker", claim="done")
+LOST: Final = Event("lost", "worker", failure=Failure("lost_worker", "gone"))
+
+Act = Callable[[GiveUp], Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that writes. `ready` brings a fresh Redis to just before it and gives the act; `ours` and `view`
+    are the keys it touches, ours and those of RQ's that are only shown; `state` is where task t stands afterwards and
+    `event` its newest breadcrumb ('' = the request moves no task)."""
+
+    name: str
+    ready: Callable[[Heart], Act]
+    ours: tuple[str, ...]
+    view: tuple[str, ...] = ()
+    state: str = ""
+    event: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _enqueue(heart: Heart) -> Act:
+    return lambda _: heart.store.enqueue(birth("t", key="k"))
+
+
+def _enqueue_later(heart: Heart) -> Act:
+    later = heart.client.time()[0] * 1000 + 60_000
+    return lambda _: heart.store.enqueue(birth("t", later_ms=later))
+
+
+def _lease(heart: Heart) -> Act:
+    _queued(heart)
+    return lambda _: heart.lease(request="r1")
+
+
+def _beat(heart: Heart) -> Act:
+    _queued(heart)
+    heart.held()
+    return lambda _: heart.store.beat("o", ISOLATION_MS)
+
+
+def _reap(heart: Heart) -> Act:
+    _queued(heart)
+    task = heart.running().task
+    heart.store.bury("o", HOST, {"dead": "1"})
+    heart.enlist("r")
+    return lambda _: heart.store.reap(
+        task, "o", "r", slot="reaper", request="r2", death=True, reason="dead", who="reaper"
+    )
+
+
+def _restore(heart: Heart) -> Act:
+    _queued(heart)
+    heart.client.rename(keys.crumbs("t"), "aside")
+    heart.client.set(keys.crumbs("t"), "stranger")
+    assert heart.lease() is None
+    heart.client.rename("aside", keys.crumbs("t"))
+    return lambda _: heart.store.restore("t")
+
+
+def _queued(heart: Heart) -> None:
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+
+
+def _owner(verb: str) -> Callable[[Heart], Act]:
+    def ready(heart: Heart) -> Act:
+        if verb != "enlist":
+            heart.enlist("o")
+        if verb == "condemn":
+            heart.client.zadd(keys.OWNERS, {"o": 1})
+        if verb == "forget":
+            heart.store.enqueue(birth("t"))
+            heart.settled(heart.held(), Event("give_back", "worker", "drains"))
+            heart.store.bury("o", HOST, {"dead": "1"})
+        acts: dict[str, Act] = {
+            "enlist": lambda _: heart.enlist("o"),
+            "describe": lambda _: heart.store.describe("o", HOST, {"state": "draining"}),
+            "bury": lambda _: heart.store.bury("o", HOST, {"dead": "1"}),
+            "condemn": lambda _: heart.store.condemn("o", HOST, {"dead": "1"}),
+            "forget": lambda _: heart.store.forget("o", HOST),
+        }
+        return acts[verb]
+
+    return ready
+
+
+def _leased(event: Event, stage: str) -> Callable[[Heart], Act]:
+    def ready(heart: Heart) -> Act:
+        _queued(heart)
+        lease = {"leased": heart.held, "running": heart.running, "claimed_done": heart.claimed}[stage]()
+        return lambda give_up: heart.settled(lease, event, give_up)
+
+    return ready
+
+
+def _unleased(event: Event, stage: str) -> Callable[[Heart], Act]:
+    def ready(heart: Heart) -> Act:
+        _queued(heart)
+        if stage == "running":
+            heart.running()
+        elif stage == "failed":
+            heart.settled(heart.running(), _failed("timeout"))
+        elif stage == "deferred":
+            heart.settled(heart.running(), _failed("network"))
+        return lambda _: heart.door.apply("t", event)
+
+    return ready
+
+
+def _failed(kind: str) -> Event:
+    return Event("failed", "worker", failure=Failure(kind, "for a reason", fingerprint="f"))
+
+
+_T: Final = (keys.task("t"), keys.crumbs("t"))
+_ROWS: Final = (*_T, keys.attempts("t"))
+_JOB: Final = (keys.rq_job("t"),)
+_OF_OWNER: Final = (keys.OWNERS, keys.owner("o"), keys.leases("o"), keys.host(HOST))
+_SETTLE: Final = (*_ROWS, keys.DUE, keys.AGES, keys.OWNERS)
+_HOLDER: Final = (*_SETTLE, keys.leases("o"))
+_STARTED: Final = (*_JOB, keys.rq_registry("started", QUEUE))
+_QUEUED: Final = (keys.rq_queue(QUEUE), keys.RQ_QUEUES)
+_BORN: Final = (
+    *_ROWS, *_JOB, *_QUEUED, keys.rq_registry("deferred", QUEUE), keys.TASKS, keys.AGES, keys.DUE,
+)  # fmt: skip
+_ENDED: Final = keys.rq_results("t")
+
+
+def _registry(status: str) -> str:
+    return keys.rq_registry(status, QUEUE)
+
+
+#: Every request that writes, in the order of a task's life.
+REQUESTS: Final = (
+    Request("enqueue", _enqueue, (*_BORN, keys.key(AGENT, "k")), (), "queued", "enqueue"),
+    Request("enqueue_later", _enqueue_later, _BORN, (), "deferred", "enqueue_later"),
+    Request(
+        "lease", _lease,
+        (keys.OWNERS, keys.leases("o"), keys.GRANTS + "o", keys.AGES, keys.STRAYS), _STARTED, "leased", "lease",
+    ),
+    Request("beat", _beat, (keys.OWNERS, keys.leases("o"))),
+    Request("start", _leased(START, "leased"), _HOLDER[:-1], _JOB, "running", "start"),
+    Request("claim", _leased(CLAIM, "running"), _HOLDER[:-1], _JOB, "claimed_done", "claim"),
+    Request(
+        "verify", _leased(Event("verify", "worker", verdict=VERDICT), "claimed_done"),
+        _HOLDER, (*_STARTED, _registry("finished"), _ENDED), "verified", "verify",
+    ),
+    Request(
+        "fail", _leased(_failed("timeout"), "running"),
+        _HOLDER, (*_STARTED, _registry("failed"), _ENDED), "failed", "fail",
+    ),
+    Request(
+        "retry", _leased(_failed("network"), "running"),
+        _HOLDER, (*_STARTED, _registry("deferred")), "deferred", "retry",
+    ),
+    Request(
+        "hold", _leased(_failed("auth"), "running"), _HOLDER, (*_STARTED, _registry("deferred")), "held", "hold"
+    ),
+    Request("requeue", _leased(LOST, "running"), _HOLDER, (*_STARTED, *_QUEUED), "queued", "requeue"),
+    Request(
+        "give_back", _leased(Event("give_back", "worker", "drains"), "leased"),
+        _HOLDER, (*_STARTED, *_QUEUED), "queued", "give_back",
+    ),
+    Request(
+        "cancel_held", _leased(Event("cancel", "worker", "asked"), "running"),
+        _HOLDER, (*_STARTED, _registry("canceled"), _ENDED), "cancelled", "cancel",
+    ),
+    Request(
+        "cancel_queued", _unleased(Event("cancel", "test", "asked"), "queued"),
+        _SETTLE, (*_JOB, keys.rq_queue(QUEUE), _registry("canceled"), _ENDED), "cancelled", "cancel",
+    ),
+    Request("ask_cancel", _unleased(Event("cancel", "test"), "running"), _SETTLE, _JOB, "running", "ask_cancel"),
+    Request(
+        "due", _unleased(Event("due", "test"), "deferred"),
+        _SETTLE, (*_JOB, _registry("deferred"), *_QUEUED), "queued", "due",
+    ),
+    Request(
+        "expire", _unleased(Event("expire", "test"), "deferred"),
+        _SETTLE, (*_JOB, _registry("deferred"), _registry("failed"), _ENDED), "expired", "expire",
+    ),
+    Request(
+        "replay", _unleased(Event("replay", "test"), "failed"),
+        _SETTLE, (*_JOB, _registry("failed"), _ENDED, *_QUEUED), "queued", "replay",
+    ),
+    Request("reap", _reap, (*_T, keys.OWNERS, keys.leases("o"), keys.leases("r")), _STARTED, "running", "reap"),
+    Request("restore", _restore, (*_ROWS, keys.OWNERS, keys.STRAYS), (keys.RQ_QUEUES,), "queued", "enqueue"),
+    Request("enlist", _owner("enlist"), _OF_OWNER),
+    Request("describe", _owner("describe"), _OF_OWNER),
+    Request("bury", _owner("bury"), _OF_OWNER),
+    Request("condemn", _owner("condemn"), _OF_OWNER),
+    Request("forget", _owner("forget"), (*_OF_OWNER, keys.GRANTS + "o")),
+)  # fmt: skip
