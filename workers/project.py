@@ -91,6 +91,18 @@ def load(
     return _load(_folder(start), find(start, environ), environ, options, import_modules)
 
 
+def locate(start: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Project:
+    """Say where the project found from `start` lives, without reading what its proofq.toml declares.
+
+    For whoever only looks at tasks or stops them: a mistake in a declaration must not blind an operator.
+    Raises DeclarationError when PROOFQ_CONFIG names no file, BadInput for a bad variable.
+    """
+    environ = os.environ if environ is None else environ
+    config_path = find(start, environ)
+    root = _folder(start) if config_path is None else config_path.parent
+    return Project(root, config_path, resolve(root, {}, environ))
+
+
 def preload(argument: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
     """Give the function of every function agent by its name, imported here. For the forkserver.
 

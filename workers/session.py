@@ -47,6 +47,15 @@ def open_session(start: Path | None = None, environ: Mapping[str, str] | None = 
     return open_project(project.load(start, environ=environ), environ)
 
 
+def open_store(start: Path | None = None, environ: Mapping[str, str] | None = None) -> Session:
+    """Connect without reading the declarations of the project found from `start`, which may be broken.
+
+    Raises DeclarationError when PROOFQ_CONFIG names no file, BadInput, RedisUnavailable.
+    """
+    environ = os.environ if environ is None else environ
+    return open_project(project.locate(start, environ=environ), environ)
+
+
 def open_project(read: Project, environ: Mapping[str, str] | None = None) -> Session:
     """Connect to the Redis of a project that was read already. Raises RedisUnavailable."""
     url = connection.resolve_url(read.root, os.environ if environ is None else environ)

@@ -46,7 +46,7 @@ def _act(output: Output, name: str, task_ids: Sequence[str], reason: str) -> int
     from proofq.workers import producer, session, task_view
     from proofq.workers.door import Event
 
-    door = session.open_session().door
+    door = session.open_store().door
     event = Event(name, producer.whoami("cli"), reason)
     done: list[str] = []
     refused: list[tuple[str, Error]] = []

@@ -25,7 +25,7 @@ def audit(output: Output, repair: bool) -> int:
     from proofq.workers import session
     from proofq.workers.audit import Audit
 
-    report = Audit(session.open_session().store).run()
+    report = Audit(session.open_store().store).run()
     if output.as_json:
         output.document(report.to_dict())
     else:

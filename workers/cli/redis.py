@@ -94,7 +94,7 @@ def _print_status(output: Output, state_dir: Path) -> None:
 def _project() -> Project:
     from proofq.workers import project
 
-    return project.load()
+    return project.locate()
 
 
 def _embedded_state_dir() -> Path:

@@ -25,7 +25,7 @@ def show(output: Output, task_id: str) -> None:
     """
     from proofq.workers import session, task_view
 
-    opened = session.open_session()
+    opened = session.open_store()
     document = task_view.show(opened.store, task_id, opened.project.state_dir)
     if output.as_json:
         output.document(document)

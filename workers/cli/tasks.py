@@ -24,7 +24,7 @@ def tasks(output: Output, state: str | None, agent: str | None, kind: str | None
 
     found = (
         item
-        for item in map(task_view.item, task_view.newest(session.open_session().store))
+        for item in map(task_view.item, task_view.newest(session.open_store().store))
         if state in (None, item["state"]) and agent in (None, item["agent"]) and kind in (None, item["class"])
     )
     listed = itertools.islice(found, limit or None)

@@ -15,7 +15,7 @@ def why(output: Output, task_id: str) -> None:
     from proofq.workers import session
     from proofq.workers.why import why as explain
 
-    said = explain(session.open_session().store, task_id)
+    said = explain(session.open_store().store, task_id)
     if output.as_json:
         output.document({"id": task_id, "text": said.text, "class": said.class_, "rule": said.rule, "next": said.next})
     else:
