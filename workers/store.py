@@ -333,6 +333,11 @@ class reading:  # noqa: N801 - reads as a verb where it stands
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
         if isinstance(problem, redis.ConnectionError | redis.TimeoutError | redis.ReadOnlyError | OSError):
             raise RedisUnavailable(f"Redis did not answer ({type(problem).__name__}); is it running?") from problem
+        if isinstance(problem, redis.OutOfMemoryError):
+            # At maxmemory Redis queues no transaction, not even one that only reads.
+            raise RedisUnavailable(
+                "Redis has reached its maxmemory and refuses to read several keys in one step. Give it more memory."
+            ) from problem
         if isinstance(problem, redis.ResponseError) and "WRONGTYPE" in str(problem):
             raise DamagedKey(self._key, "value of another type") from problem
 
