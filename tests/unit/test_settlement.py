@@ -1,0 +1,124 @@
+"""The response to every class of failure, and its exact bounds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proofq.policies import settlement
+from proofq.policies.classes import CLASSES
+from proofq.policies.failure import Failure
+from proofq.policies.lifecycle import OWNED, TABLE, TERMINAL
+from proofq.policies.settlement import Limits, TaskFacts
+
+#: class -> (event of the first failure, whether it counts, event when its bound is reached).
+RESPONSES = {
+    "rate_limited": ("defer", False, "defer"),
+    "overloaded": ("retry", True, "fail"),
+    "network": ("retry", True, "fail"),
+    "timeout": ("fail", True, "fail"),
+    "stalled": ("fail", True, "fail"),
+    "no_progress": ("quarantine", False, "quarantine"),
+    "start_unconfirmed": ("retry", False, "quarantine"),
+    "auth": ("hold", False, "hold"),
+    "quota": ("hold", False, "hold"),
+    "bad_input": ("fail", True, "fail"),
+    "context_overflow": ("fail", True, "fail"),
+    "malformed_output": ("retry", True, "fail"),
+    "content_refused": ("fail", True, "fail"),
+    "infrastructure": ("defer", False, "defer"),
+    "resource": ("retry", True, "quarantine"),
+    "crash": ("retry", True, "quarantine"),
+    "lost_worker": ("requeue", False, "quarantine"),
+    "unverified": ("retry", True, "quarantine"),
+    "handoff_broken": ("hold", False, "hold"),
+    "budget": ("hold", True, "hold"),
+    "cancelled": ("cancel", False, "cancel"),
+    "policy_error": ("quarantine", False, "quarantine"),
+    "unknown": ("fail", True, "fail"),
+}
+FIRST = TaskFacts("running", 1, 0, 3)
+SPENT = TaskFacts("running", 9, 2, 3, pickups=5, deaths=3)
+FACTS = st.builds(
+    TaskFacts, st.sampled_from(sorted(OWNED)), st.integers(1, 50), st.integers(0, 2), st.just(3), st.integers(0, 9),
+    st.integers(0, 9), st.sampled_from(["", "f", "g"]), st.integers(0, 5), st.booleans(),
+)  # fmt: skip
+FAILURES = st.builds(
+    Failure, st.sampled_from(sorted(CLASSES)), st.text(), retry_after_s=st.none() | st.floats(0, 1e6),
+    fingerprint=st.sampled_from(["", "f", "g"]),
+)  # fmt: skip
+JITTER = st.floats(0, 1, exclude_max=True)
+
+
+def event(kind: str, facts: TaskFacts, fingerprint: str = "") -> str:
+    return settlement.decide(Failure(kind, "x", fingerprint=fingerprint), facts, Limits(), 0.5).event
+
+
+def test_every_class_is_in_the_table() -> None:
+    """None is forgotten here."""
+    assert RESPONSES.keys() == CLASSES.keys()
+
+
+@pytest.mark.parametrize("kind", sorted(RESPONSES))
+def test_response(kind: str) -> None:
+    """What the class asks for at first, whether it counts, and what it comes to when everything is spent."""
+    first, counted, last = RESPONSES[kind]
+    decision = settlement.decide(Failure(kind, "words"), FIRST, Limits(), 0.0)
+    assert (decision.event, decision.counted) == (first, counted)
+    assert decision.rule.startswith(f"{kind}.")
+    assert "words" in decision.reason
+    assert (decision.delay_s is not None) == (first in {"retry", "defer"})
+    assert event(kind, SPENT) == last
+
+
+@pytest.mark.parametrize("kind", [name for name, one in CLASSES.items() if one.bound == "attempts"])
+def test_attempts_are_exact(kind: str) -> None:
+    """Of three attempts the third is the last."""
+    last = RESPONSES[kind][2]
+    assert [event(kind, TaskFacts("running", n, n - 1, 3)) for n in (1, 2, 3)] == ["retry", "retry", last]
+    assert event(kind, TaskFacts("running", 1, 0, 1)) == last
+
+
+def test_deaths_and_pickups_are_exact() -> None:
+    """The third death and the fifth pickup without a start take it out; a sixth never starts."""
+    assert [event("lost_worker", TaskFacts("running", 1, 0, 3, deaths=n)) for n in (1, 2, 3)] == [
+        "requeue", "requeue", "quarantine",
+    ]  # fmt: skip
+    assert [event("start_unconfirmed", TaskFacts("leased", 1, 0, 3, pickups=n)) for n in (4, 5)] == [
+        "retry", "quarantine",
+    ]  # fmt: skip
+    assert settlement.too_many_pickups(TaskFacts("leased", 1, 0, 3, pickups=5), Limits()) is None
+    stuck = settlement.too_many_pickups(TaskFacts("leased", 1, 0, 3, pickups=6), Limits())
+    assert stuck is not None
+    assert stuck.kind == "no_progress"
+    assert [settlement.too_many_deaths(TaskFacts("running", 1, 0, 3, deaths=n), Limits()) for n in (2, 3)] == [
+        False, True,
+    ]  # fmt: skip
+
+
+def test_equal_crashes_are_exact() -> None:
+    """The second crash of one fingerprint in a row; another one, or none, begins anew and is bounded by attempts."""
+    once = TaskFacts("running", 2, 1, 5, fingerprint="f", equal_failures=1)
+    assert event("crash", once, "f") == "quarantine"
+    assert event("crash", once, "g") == event("crash", once, "") == "retry"
+    assert event("crash", TaskFacts("running", 5, 4, 5), "g") == "quarantine"
+    assert settlement.decide(Failure("crash", "x", fingerprint="g"), once, Limits(), 0.0).equal_failures == 1
+
+
+@given(FAILURES, FACTS, JITTER)
+def test_decisions_are_legal_and_bounded(failure: Failure, facts: TaskFacts, jitter: float) -> None:
+    """An event of the table (a claim's lost owner aside), with a delay only where it waits, never past its bounds."""
+    decision = settlement.decide(failure, facts, Limits(), jitter)
+    to = TABLE.get((facts.state, decision.event))
+    assert to is not None or (facts.state, decision.event) == ("claimed_done", "requeue")
+    assert decision.counted == CLASSES[failure.kind].counted
+    assert (decision.delay_s is not None) == (decision.event in {"retry", "defer"})
+    if decision.delay_s is not None:
+        asked = failure.retry_after_s
+        assert decision.delay_s >= (0.5 if asked is None else asked)
+        assert decision.delay_s <= (60.0 if asked is None else 1.1 * asked + 1.0)
+    if decision.event == "retry" and decision.counted:
+        assert facts.counted + 1 < facts.max_attempts
+    if facts.cancel:
+        assert to in TERMINAL
