@@ -17,7 +17,7 @@ def test_term_at_random_moments() -> None:
     """Gone within drain_s + 5 s with exit code 0, nothing counted, nothing left; the next worker ends every task."""
     seed = secrets.token_hex(4)
     print(f"seed {seed}")
-    found, wrong = drains(5, seed)
+    found, wrong = drains(4, seed)
     assert wrong == []
     assert [line for drain in found for line in drain.wrong] == []
 
@@ -59,7 +59,7 @@ def test_claim_left_by_a_drain_is_judged_by_the_next_worker() -> None:
     """The proof outlasts the drain: the claim stays, and the next worker reads its proofs without running it again."""
     with Site() as site:
         worker = site.start(drain_s=0).wait_ready()
-        task_id = site.enqueue("judged_loop", out=site.out("a"), text="a", run_s=0.1, proof_s=8.0)
+        task_id = site.enqueue("judged_loop", out=site.out("a"), text="a", run_s=0.1, proof_s=5.0)
         site.wait_for(task_id, lifecycle.CLAIMED_DONE)
         worker.term()
         assert worker.wait(5 + 5) == 0

@@ -10,7 +10,7 @@ from proofq.policies import lifecycle
 from tests.acceptance.harness import Site, one_end
 
 #: The bound that the settings give.
-MAX_DEATHS = 3
+MAX_DEATHS = 2
 
 
 @pytest.mark.parametrize("whom", ["forkserver", "supervisor", "launcher"])
