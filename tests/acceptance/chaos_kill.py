@@ -35,8 +35,11 @@ PATIENCE_S = 1.0
 PAUSE_S = 1.2
 #: Seconds in which every task must have ended after the last kill.
 SETTLE_S = 120.0
-#: More that can be killed on request: two processes of a worker at once, or all of them.
-TOGETHER = ("pair", "all")
+#: More that can be done on request: two processes of a worker killed at once, or all of them; one stopped for a
+#: while, or all of them, which the others must take for an isolation.
+TOGETHER = ("pair", "all", "pause", "pause-all")
+#: Workers that may be paused have the shortest isolation, and a pause may outlast it.
+ISOLATION_S, LONGEST_PAUSE_S = 12.0, 16.0
 PHASES = (lifecycle.LEASED, lifecycle.RUNNING, lifecycle.CLAIMED_DONE)
 
 
@@ -102,7 +105,9 @@ class Campaign:
         self._chance = random.Random(seed)
         self._victims = [roles[n % len(roles)] for n in range(kills)]
         self._chance.shuffle(self._victims)
-        self._workers = [site.start() for _ in range(workers)]
+        self._pauses = any(role.startswith("pause") for role in roles)
+        self._paused: list[threading.Timer] = []
+        self._workers = [self._start() for _ in range(workers)]
         self._ids: list[str] = []
         self._fed = threading.Event()
         self._begun = time.monotonic()
@@ -122,6 +127,8 @@ class Campaign:
         finally:
             self._fed.set()
             feeder.join()
+            for timer in self._paused:
+                timer.join()
         self.report.lasted_s = time.monotonic() - self._begun
         self._site.wait_all(self._ids, SETTLE_S)
         self._leave()
@@ -168,10 +175,13 @@ class Campaign:
         found = worker.processes(role if role in ROLES else None)
         if len(found) < (2 if role in TOGETHER else 1):
             return False
-        victims = {"pair": self._chance.sample(found, min(2, len(found))), "all": found}.get(role)
-        victims = victims or [self._chance.choice(found)]
-        if True not in [victim.signal(signal.SIGKILL) for victim in victims]:
+        count = {"pair": 2, "all": len(found), "pause-all": len(found)}.get(role, 1)
+        victims = self._chance.sample(found, count)
+        number = signal.SIGSTOP if role.startswith("pause") else signal.SIGKILL
+        if True not in [victim.signal(number) for victim in victims]:
             return False
+        if number == signal.SIGSTOP:
+            self._go_on_later(victims)
         victim = victims[0]
         if role == "child":
             mine = [task for task in tasks if self._is_of(victim, task, found)]
@@ -183,6 +193,14 @@ class Campaign:
         self.report.kills.append(kill)
         print(kill, flush=True)
         return True
+
+    def _go_on_later(self, victims: list[Found]) -> None:
+        def go_on() -> None:
+            for victim in victims:
+                victim.signal(signal.SIGCONT)
+
+        self._paused.append(threading.Timer(self._chance.uniform(0.1, LONGEST_PAUSE_S), go_on))
+        self._paused[-1].start()
 
     def _is_of(self, victim: Found, task: Task, found: list[Found]) -> bool:
         """Whether the process belongs to the task's attempt; a proof, or one not yet confirmed, to none."""
@@ -200,7 +218,10 @@ class Campaign:
                 continue
             if code != -signal.SIGKILL:
                 self.report.wrong.append(f"worker {worker.mark} ended by itself with {code}\n{worker.log()}")
-            self._workers[index] = self._site.start()
+            self._workers[index] = self._start()
+
+    def _start(self) -> Worker:
+        return self._site.start(isolation_s=ISOLATION_S if self._pauses else None)
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
@@ -259,7 +280,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", default=secrets.token_hex(4))
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--role", action="append", choices=(*ROLES, *TOGETHER), help="kill only these")
+    parser.add_argument("--role", action="append", choices=(*ROLES, *TOGETHER), help="do only this")
     options = parser.parse_args()
     print(f"{options.kills} kills, seed {options.seed}, {os.cpu_count()} cores", flush=True)
     report = campaign(options.kills, options.seed, options.workers, options.role or ROLES)
