@@ -8,6 +8,7 @@ import click
 
 from proofq.workers.cli.command import command
 from proofq.workers.cli.render import Output
+from proofq.workers.errors import BadInput
 
 if TYPE_CHECKING:
     from proofq.workers.project import Project
@@ -54,6 +55,9 @@ def worker(
 
 
 def _slots_by_lane(read: Project, only: str | None) -> dict[str, int]:
-    """How many slots each lane has; 0 for one that is not served."""
+    """How many slots each lane has; 0 for one that is not served. Raises BadInput where that leaves none."""
     slots = {"work": read.settings.slots, "meta": read.settings.meta_slots}
-    return {lane: count if only in (None, lane) else 0 for lane, count in slots.items()}
+    wanted = {lane: count if only in (None, lane) else 0 for lane, count in slots.items()}
+    if not any(wanted.values()):
+        raise BadInput(f"The lane {only} has no slots; give it some with --meta-slots, or serve another lane.")
+    return wanted
