@@ -46,9 +46,7 @@ def fits(stamp: str, wanted: str) -> bool:
 def starts() -> bool:
     """Whether the interpreter of .venv still starts (the Python it links to may have been removed)."""
     try:
-        return (
-            subprocess.run([VENV / "bin" / "python", "-c", "import rq"], capture_output=True).returncode == 0
-        )
+        return subprocess.run([VENV / "bin" / "python", "-c", "import rq"], capture_output=True).returncode == 0
     except OSError:
         return False
 
@@ -63,9 +61,7 @@ def pip(*args: str) -> None:
 def main() -> None:
     """Bring .venv up to date."""
     if sys.version_info < (3, 11):  # noqa: UP036 - told plainly
-        sys.exit(
-            f"setup: proofq needs Python 3.11 or 3.12; {sys.executable} is older. Name one with PYTHON=..."
-        )
+        sys.exit(f"setup: proofq needs Python 3.11 or 3.12; {sys.executable} is older. Name one with PYTHON=...")
     packages, project = packages_fingerprint(), project_fingerprint()
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

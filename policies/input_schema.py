@@ -91,9 +91,7 @@ def from_parameters(parameters: Iterable[Parameter], hints: Mapping[str, object]
 def from_schema(schema: JSON) -> dict[str, JSON]:
     """Check a JSON Schema as the schema of an inputs object and give it back with its type said."""
     if not isinstance(schema, dict):
-        raise DeclarationProblem(
-            "inputs_schema is a JSON Schema of an object, or the path of a file with one"
-        )
+        raise DeclarationProblem("inputs_schema is a JSON Schema of an object, or the path of a file with one")
     try:
         json_schema.check(schema)
     except json_schema.SchemaProblem as error:
@@ -189,6 +187,4 @@ def _is_json(value: object) -> bool:
         return True
     if isinstance(value, list):
         return all(_is_json(each) for each in value)
-    return isinstance(value, dict) and all(
-        isinstance(key, str) and _is_json(each) for key, each in value.items()
-    )
+    return isinstance(value, dict) and all(isinstance(key, str) and _is_json(each) for key, each in value.items())

@@ -115,9 +115,7 @@ def _missing(schema: Mapping[str, JSON], inputs: Mapping[str, JSON]) -> dict[str
         if name not in inputs:
             found[name] = f"input {name} is missing; give it with -i {name}=VALUE or in the inputs object"
         elif inputs[name] is None or inputs[name] == "" or inputs[name] == []:
-            found[name] = (
-                f"input {name} is empty ({json.dumps(inputs[name])}); it is required, give it a value"
-            )
+            found[name] = f"input {name} is empty ({json.dumps(inputs[name])}); it is required, give it a value"
     return found
 
 
