@@ -68,10 +68,10 @@ class Worker:
         """The id of the owner that is ready; waits for it."""
         return until(self._ready, READY_S, f"a ready owner of worker {self.mark}")
 
-    def wait_ready(self) -> Worker:
+    def wait_ready(self, within_s: float = READY_S) -> Worker:
         """Wait until it takes leases."""
         try:
-            assert self.owner
+            until(self._ready, within_s, f"a ready owner of worker {self.mark}")
         except AssertionError as problem:
             raise AssertionError(f"{problem}\n{self.log()}") from problem
         return self

@@ -41,7 +41,8 @@ class Stand:
             if worker.process.poll() is not None:
                 self._workers[index] = self.site.start()
         for worker in self._workers:
-            worker.wait_ready()
+            # So many deaths in a row make a launcher wait, half a minute at a time.
+            worker.wait_ready(90.0)
 
     def holder(self, task_id: str) -> Worker:
         """The worker that has the task's lease."""
