@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from proofq.workers import known_agents, producer, session
+from proofq.workers.cli.main import execute
 from proofq.workers.session import Session
 
 #: Agents of the project. None of them is run unless a test starts a worker.
@@ -67,6 +69,14 @@ class Done:
         kind: str = self.document["error"]["kind"]
         assert self.document["error"]["message"]
         return kind
+
+
+class Inside:
+    """The commands in this process, for tables of many."""
+
+    def __call__(self, *words: str) -> Done:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        return Done(execute(words, stdout, stderr), stdout.getvalue(), stderr.getvalue(), 0.0)
 
 
 class Project:

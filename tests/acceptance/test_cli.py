@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -27,12 +26,6 @@ CONTRACT = [
     "audit", "doctor", "canary", "scheduler", "web", "reconcile", "purge", "redis", "demo", "chaos",
 ]  # fmt: skip
 HEAVY = ("redis", "rq", "rich", "jsonschema", "tenacity", "sqlite3", "asyncio")
-
-
-@pytest.fixture
-def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
-    """A project on an empty private Redis."""
-    return Project(tmp_path / "p", redis_server.url)
 
 
 @pytest.fixture
@@ -207,12 +200,14 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_a_refused_declaration_is_2(tmp_path: Path, redis_server: PrivateServer) -> None:
-    """A proofq.toml that cannot stand is told with file and line, by every command that reads it."""
+    """A proofq.toml that cannot stand is told with file and line by what needs it; looking and acting go on."""
     project = Project(tmp_path / "b", redis_server.url, '[agents.a]\ncommand = ["true"]\n')
-    for words in (["enqueue", "a"], ["worker"], ["tasks"]):
+    for words in (["enqueue", "a"], ["run", "a"], ["worker"]):
         done = project(*words, "--json")
         assert (done.code, done.error) == (exit_codes.USAGE, "declaration")
         assert "proofq.toml:1" in done.document["error"]["message"]
+    assert project("tasks", "--json").code == exit_codes.OK
+    assert project("cancel", "nobody", "--json").error == "unknown_task"
 
 
 def test_a_bad_setting_is_2(project: Project) -> None:

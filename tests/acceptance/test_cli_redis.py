@@ -14,12 +14,6 @@ from tests.servers import PrivateServer
 
 
 @pytest.fixture
-def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
-    """A project on an empty private Redis."""
-    return Project(tmp_path / "p", redis_server.url)
-
-
-@pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[Project]:
     """A project with an embedded Redis of its own, which is stopped at the end."""
     runtime = tmp_path / "run"
