@@ -164,13 +164,16 @@ def test_a_tree_that_obeys_is_given_its_grace(start):
 def test_freezing_ends_a_tree_that_forks_all_the_time(start):
     """Each process forks a successor and leaves within its group, faster than /proc can be walked."""
     process = start(
-        "import ctypes, os, signal\n"
+        "import ctypes, os, signal, time\n"
         "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
         "signal.alarm(60)\n"
+        # An alarm is not inherited by a fork: the chain needs an end that is, should nobody manage to kill it.
+        "end = time.monotonic() + 30\n"
         "if os.fork() == 0:\n"
-        "    while True:\n"
+        "    while time.monotonic() < end:\n"
         "        if os.fork(): os._exit(0)\n"
+        "    os._exit(0)\n"
         "print(0, flush=True)\n"
         "signal.pause()"
     )
