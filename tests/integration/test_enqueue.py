@@ -201,7 +201,7 @@ def test_eight_producers_with_one_key_make_one_task(project: Project, redis_serv
     processes = [context.Process(target=_produce, args=arguments) for _ in range(8)]
     for process in processes:
         process.start()
-    seen = [found.get(timeout=60) for _ in range(40)]
+    seen = [found.get(timeout=100) for _ in range(40)]
     for process in processes:
         process.join(30)
     by_key = {number: {task_id for key, task_id in seen if key == number} for number in range(5)}
