@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import queue
 from collections import Counter
 from collections.abc import Iterator
 
@@ -60,7 +61,12 @@ def spread(seeds: range, processes: int) -> Iterator[Outcome]:
     left = len(workers)
     try:
         while left:
-            outcome = results.get()
+            try:
+                outcome = results.get(timeout=1.0)
+            except queue.Empty:
+                if any(worker.exitcode for worker in workers):
+                    raise RuntimeError("a process of the simulator died; its message is above") from None
+                continue
             if outcome is None:
                 left -= 1
             else:

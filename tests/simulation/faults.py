@@ -226,7 +226,8 @@ class Faults:
         return random.choice(
             [
                 keys.TASKS, keys.DUE, keys.AGES, keys.OWNERS, keys.STRAYS, keys.RQ_QUEUES, keys.owner(owner),
-                keys.leases(owner), keys.GRANTS + owner, keys.host(self.fleet.by_owner[owner].host),
+                keys.leases(owner), keys.key("honest", "key-0"), keys.GRANTS + owner,
+                keys.host(self.fleet.by_owner[owner].host),
                 keys.rq_queue(agent), *(keys.rq_registry(status, agent) for status in keys.RQ_REGISTRY),
             ]
         )  # fmt: skip

@@ -94,7 +94,6 @@ class Incarnation(Party):
         self.alive = True
         self.forkserver_dead = False
         self.tree_stopped = False
-        self.crash_asked = False
         #: When it last went on after a pause, in ms.
         self.resumed_at = 0
         hub = self.hub = fleet.hub
@@ -332,7 +331,7 @@ class Incarnation(Party):
                 agent.exempt = True
             fleet.replace(self, self.hub.uniform(0.3, 3.0))
         else:
-            for agent in world.of(self):
+            for agent in [one for one in world.live() if one.home.host == self.host]:
                 world.kill(agent, "power", 0.0)
             fleet.replace(self, self.hub.uniform(1.0, 6.0), fleet.new_host())
 

@@ -12,6 +12,8 @@ from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-u
 
 #: Where simulated time begins: 2026-01-01, in epoch milliseconds.
 START_MS = 1_767_225_600_000
+#: The wake of who waits without a time-out.
+NEVER = 10**15
 
 
 class Broken(BaseException):
@@ -69,7 +71,7 @@ class Signal:
         if not self.on:
             actor = self._hub.current
             self._waiting.append(actor)
-            self._hub.pause_ms(10**12 if timeout_s is None else round(timeout_s * 1000))
+            self._hub.pause_ms(NEVER - self._hub.now if timeout_s is None else round(timeout_s * 1000))
             if actor in self._waiting:
                 self._waiting.remove(actor)
         return self.on
@@ -151,10 +153,16 @@ class Hub:
     def step(self) -> None:
         """One choice: lets one actor run until it gives way; moves the clock when nobody is ready, or on a whim."""
         self._due()
-        now = self.now
-        ready = [actor for actor in self.actors if actor.wake <= now and not actor.party.frozen]
+        now, soonest, ready = self.now, NEVER, []
+        for actor in self.actors:
+            if actor.party.frozen:
+                continue
+            if actor.wake <= now:
+                ready.append(actor)
+            elif actor.wake < soonest:
+                soonest = actor.wake
         if not ready or self.random.random() < 0.08:
-            self._advance(20 if ready else None)
+            self._advance(soonest, bool(ready))
             return
         actor = self.before_choice(ready) or ready[int(self.random.random() * len(ready))]
         self.current = actor
@@ -169,15 +177,14 @@ class Hub:
         while self._timers and self._timers[0][0] <= self.now:
             heapq.heappop(self._timers)[2]()
 
-    def _advance(self, most_ms: int | None) -> None:
-        wakes = [actor.wake for actor in self.actors if actor.wake > self.now and not actor.party.frozen]
+    def _advance(self, soonest: int, on_a_whim: bool) -> None:
         if self._timers:
-            wakes.append(self._timers[0][0])
-        if most_ms is not None:
-            wakes.append(self.now + most_ms)
-        if not wakes:
+            soonest = min(soonest, self._timers[0][0])
+        if on_a_whim:
+            soonest = min(soonest, self.now + 20)
+        if soonest == NEVER:
             raise Broken("the simulation has come to rest: nobody will ever wake")
-        self.now = max(self.now, min(wakes))
+        self.now = max(self.now, soonest)
 
 
 class SimClock:

@@ -197,6 +197,9 @@ class Oracle:
 
     def _after_owner(self, party: Party, arguments: tuple[Any, ...], answer: list[Any], word: str) -> None:
         verb, owner = str(arguments[1]), str(arguments[2])
+        if word == "ok" and verb == "enlist":
+            # Its reply was lost for so long that it was condemned; it has never held anything.
+            self._buried.discard(owner)
         if word != "ok" or verb not in {"bury", "condemn"}:
             return
         one = self.fleet.by_owner[owner]

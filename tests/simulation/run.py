@@ -30,7 +30,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.world import SPECS, World
 
 #: Store calls of the time of faults; the time of rest adds to them.
-FAULT_CALLS = 150
+FAULT_CALLS = 130
 #: Its steps, for a seed that hardly ever reaches Redis.
 FAULT_STEPS = 5000
 LEAST_CALLS = 150
@@ -112,7 +112,7 @@ class Seed:
         self.client: Any = client
         self.lean = lean
         self.runner = runner
-        world = self.world = World(hub)
+        world = self.world = World(hub, slow_starts=random.choice((0.02, 0.1, 0.4)))
         limits = Limits(max_pickups=random.choice((2, 3, 5)), max_deaths=random.choice((1, 2, 3)), max_equal_crashes=2)
         self.oracle = Oracle(runner, lean, world, limits)
         self.network = Network(hub, self.oracle, runner, lean)
@@ -187,9 +187,6 @@ class Seed:
         self.outcome.steps += 1
         with contextlib.suppress(GreenletExit):
             self.hub.step()
-        for one in self.fleet.alive():
-            if one.crash_asked:
-                one.crash("guarded")
         if self.outcome.steps % 700 == 0:
             self._look_at_all()
 
@@ -212,9 +209,9 @@ class Seed:
                 raise Broken(f"not_at_rest: {self.oracle.stuck()}, agents: {[str(one) for one in self.world.agents]}")
 
     def _quiet(self) -> bool:
-        if not all(actor.dead for actor in self.producers):
-            return False
         if not self.oracle.resting() or self.network.calls < LEAST_CALLS:
+            return False
+        if not all(actor.dead for actor in self.producers):
             return False
         return not self.world.agents and not any(one.owner.holding() for one in self.fleet.alive())
 

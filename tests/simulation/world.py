@@ -87,9 +87,11 @@ class Agent:
 
 @dataclass
 class World:
-    """`truth`: tasks whose work is really done; `started`: (task, attempt) whose agent came up."""
+    """`truth`: tasks whose work is really done; `started`: (task, attempt) whose agent came up. `slow_starts`: the
+    share of starts that take up to their time-out."""
 
     hub: Hub
+    slow_starts: float = 0.15
     agents: list[Agent] = field(default_factory=list)
     truth: set[str] = field(default_factory=set)
     started: set[tuple[str, int]] = field(default_factory=set)
@@ -150,10 +152,9 @@ class World:
     def _finish(self, agent: Agent) -> None:
         if agent.ending in {"true", "true_then_crash"}:
             self.truth.add(agent.task_id)
-        if agent.ending == "kill_worker" and agent.home.alive:
-            # The tree goes down with its worker: the guard, the neighbours or the silence tell of it.
-            agent.home.crash_asked = True
         self._gone(agent)
+        if agent.ending == "kill_worker" and agent.home.alive:
+            agent.home.crash("guarded")
 
     def _gone(self, agent: Agent) -> None:
         agent.alive = False
@@ -217,9 +218,9 @@ class SimPerformer:
         if self._home.forkserver_dead:
             raise AttemptFailed(Failure("infrastructure", "the forkserver is gone", source="host", phase="start"))
         agent = self._world.spawn(prepared, self._home)
-        slow = hub.random.random()
-        hub.sleep(hub.uniform(0.0, 0.3) if slow < 0.85 else hub.uniform(0.3, timeout_s))
-        if not agent.alive or slow > 0.96:
+        slow = hub.random.random() < self._world.slow_starts
+        hub.sleep(hub.uniform(0.3, timeout_s) if slow else hub.uniform(0.0, 0.3))
+        if not agent.alive or hub.random.random() < 0.04:
             self._world.kill(agent, "start_unconfirmed", 1.0)
             agent.gone.wait(None)
             raise AttemptFailed(Failure("start_unconfirmed", "it never came up", source="host", phase="start"))
