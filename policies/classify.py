@@ -72,7 +72,7 @@ def classify_exit(exit_code: int | None, signum: int | None, phase: str | None =
     reason only. What we killed ourselves is labelled by the killer and never comes here.
     """
     last = f": {said}" if said else ""
-    if exit_code is not None and _SHELL_SIGNAL < exit_code <= _SHELL_SIGNAL + signal.NSIG:
+    if exit_code is not None and _SHELL_SIGNAL < exit_code <= _SHELL_SIGNAL + 64:
         signum, exit_code = exit_code - _SHELL_SIGNAL, None
     if exit_code is not None:
         return Failure(

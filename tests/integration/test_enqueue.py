@@ -361,17 +361,17 @@ def test_modules_are_imported_only_where_nothing_is_published(tmp_path: Path, re
         "import pathlib, proofq\n"
         "pathlib.Path(__file__).with_name('imported').touch()\n"
         "@proofq.agent(unproven=True)\n"
-        "def summarise(ctx, doc: str) -> str:\n    return doc\n"
+        "def summarise_unpublished(ctx, doc: str) -> str:\n    return doc\n"
     )
     imported = project.root / "imported"
     opened = project.session()
     assert not imported.exists()
-    assert known_agents.find(opened, "summarise").inputs_schema is not None
+    assert known_agents.find(opened, "summarise_unpublished").inputs_schema is not None
     assert imported.exists()
     imported.unlink()
     other = Project(tmp_path / "n", redis_server.url, toml)
-    opened.store.publish_catalogue({"summarise": ENTRY})
-    assert known_agents.find(other.session(), "summarise").timeout_s == 60
+    opened.store.publish_catalogue({"summarise_unpublished": ENTRY})
+    assert known_agents.find(other.session(), "summarise_unpublished").timeout_s == 60
 
 
 def test_modules_that_cannot_be_imported_are_named(tmp_path: Path, redis_server: PrivateServer) -> None:
