@@ -73,6 +73,15 @@ def _serve(options: argparse.Namespace) -> int:
         if supervisor is not None:
             supervisor.on_guard_lost(why)
 
+    def hear_signals() -> None:
+        while True:
+            signal.sigwait(_STOP_SIGNALS)
+            if supervisor is None:
+                # Still coming up: nothing is leased that would have to be given back, and the forkserver follows.
+                os._exit(0)
+            supervisor.on_term()
+
+    threading.Thread(target=hear_signals, name="signals", daemon=True).start()
     left = guard.sweep_abandoned()
     if left:
         log.error("survivors", extra={"pids": left})
@@ -84,10 +93,6 @@ def _serve(options: argparse.Namespace) -> int:
         agents = _declared(spawner, mine.root)
         post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
         supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store), owner_id)
-        if signal.sigpending() & _STOP_SIGNALS:
-            # Told to leave while still coming up: nothing is leased that would have to be given back.
-            return 0
-        threading.Thread(target=_hear_signals, args=(supervisor,), name="signals", daemon=True).start()
         if guards_lost:
             supervisor.on_guard_lost(guards_lost[0])
         return supervisor.run()
@@ -135,12 +140,6 @@ def _end_earlier(store: Store, here: hosts.LocalHost, task: Task) -> None:
     for record in parse_attempts(store.client.hgetall(keys.attempts(task.id))):
         if record.get("host") == hosts.host_name() and record.get("pid") and record["n"] < task.attempt:
             here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))
-
-
-def _hear_signals(supervisor: Supervisor) -> None:
-    while True:
-        signal.sigwait(_STOP_SIGNALS)
-        supervisor.on_term()
 
 
 def _options() -> argparse.Namespace:
