@@ -105,11 +105,13 @@ def _wrong(site: Site, task_id: str, counted: int) -> list[str]:
         wrong.append(f"{snapshot.task.deaths} deaths")
     if snapshot.task.counted > counted and snapshot.task.state not in lifecycle.TERMINAL:
         wrong.append(f"{snapshot.task.counted} attempts count")
+    ends = {None, "given_back", "verified"}
+    if snapshot.task.state == lifecycle.FINISHED_UNPROVEN:
+        ends.add("unverified")
     wrong += [
         f"attempt {record['n']} is {record['outcome']}, counted {record['counted']}"
         for record in snapshot.attempts
-        if record.get("outcome") not in {None, "given_back", "verified"}
-        or (record.get("outcome") == "given_back" and record["counted"])
+        if record.get("outcome") not in ends or (record.get("outcome") == "given_back" and record["counted"])
     ]
     return [f"{one}\n{site.story(task_id)}" for one in wrong]
 
