@@ -17,6 +17,7 @@ from proofq.policies.lifecycle import (
     FAILED,
     FIELDS,
     HELD,
+    LEASED,
     OWNED,
     QUARANTINED,
     QUEUED,
@@ -25,6 +26,7 @@ from proofq.policies.lifecycle import (
     STATES,
     SUCCESS,
     TERMINAL,
+    UNCOUNTED_PICKUPS,
     VERIFIED,
     WAITING,
     is_refused,
@@ -232,6 +234,8 @@ def _pickups(view: View) -> Iterator[str]:
     for crumb in view.crumbs:
         if crumb.event == "lease":
             pickups += 1
+        elif crumb.source == LEASED and crumb.event in UNCOUNTED_PICKUPS:
+            pickups = max(0, pickups - 1)
         elif crumb.event in {"start", "replay"}:
             pickups = 0
     if (view.number("pickups") or 0) != pickups:
@@ -349,7 +353,7 @@ RULES: Final[Mapping[str, tuple[str, Rule]]] = {
         _open_attempt,
     ),
     "counted_bound": ("counted attempts are those whose record says so, and never more than max_attempts", _counted),
-    "pickups": ("pickups are the leases since the last confirmed start", _pickups),
+    "pickups": ("pickups are the leases since the last confirmed start that led nowhere", _pickups),
     "deaths": ("deaths are never more than takeovers and ends of attempts", _deaths),
     "stale_field": ("no field stands in a state that must not carry it", _stale_fields),
     "missing_field": ("every field that explains the state is there", _missing_fields),

@@ -46,6 +46,9 @@ WAITING: Final[frozenset[str]] = frozenset({QUEUED, DEFERRED, HELD})
 #: The terminal states that count as success.
 SUCCESS: Final[frozenset[str]] = frozenset({VERIFIED, FINISHED_UNPROVEN})
 
+#: Ends before a start that say why nothing started: they are waits, not pickups that led nowhere.
+UNCOUNTED_PICKUPS: Final[frozenset[str]] = frozenset({"defer", "give_back"})
+
 _ENDS_OF_AN_ATTEMPT: Final[dict[str, str]] = {
     "found": VERIFIED,
     "give_back": QUEUED,

@@ -97,6 +97,11 @@ def too_many_deaths(facts: TaskFacts, limits: Limits) -> bool:
     return facts.deaths >= limits.max_deaths
 
 
+def is_suspect(facts: TaskFacts, limits: Limits) -> bool:
+    """Whether one more death beside it would quarantine the task, so that it must not be there by chance."""
+    return 0 < facts.deaths == limits.max_deaths - 1
+
+
 def _spent(
     kind: classes.FailureClass, counted: int, equal: int, facts: TaskFacts, limits: Limits
 ) -> tuple[str, str] | None:

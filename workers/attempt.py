@@ -19,6 +19,7 @@ from proofq.workers.errors import RedisUnavailable
 from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner
 from proofq.workers.record import Lease, Task
 from proofq.workers.scripts import DamagedKey
+from proofq.workers.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 10.0
 #: Seconds between two tries of a proof that could not tell.
 VERIFY_AGAIN_S = 2.0
+#: Seconds after which a suspect that may not start beside another one looks again.
+SUSPECT_AGAIN_S = 5.0
 
 
 class AttemptFailed(Exception):
@@ -91,6 +94,7 @@ class Attempts:
     clock: Clock
     #: True once the drain's time is over: a verification under way is left to whoever reaps the claim.
     leaving: Callable[[], bool]
+    suspects: Suspects
 
     def run(self, lease: Lease) -> None:
         """One attempt, from its grant to its settlement. Raises nothing but `RedisUnavailable` when given up."""
@@ -116,6 +120,7 @@ class Attempts:
             failure = Failure("policy_error", f"{type(problem).__name__}: {problem}", source="host")
             self._settle(held, Event("failed", self.name, failure=failure))
         finally:
+            self.suspects.leave(held.task_id)
             self.owner.release(held)
 
     def _live(self, held: Held) -> None:
@@ -145,6 +150,9 @@ class Attempts:
         exhausted = settlement.too_many_pickups(_facts(task), self.limits)
         if exhausted is not None:
             raise AttemptFailed(exhausted)
+        if settlement.is_suspect(_facts(task), self.limits) and not self.suspects.enter(task.id):
+            reason = f"it was there when {task.deaths} workers died, and another such task is being tried here"
+            raise AttemptFailed(Failure("infrastructure", reason, source="host", retry_after_s=SUSPECT_AGAIN_S))
 
     def _keep(self, held: Held, baseline: Mapping[str, Any]) -> bool:
         """Write down how the world was before anything started; False when the lease is lost.

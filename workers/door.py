@@ -160,6 +160,8 @@ class Door:
             fields["counted"] = str(task.counted + 1)
         if ends and failure is not None and decision.counted:
             fields |= {"fingerprint": failure.fingerprint, "equal_failures": str(decision.equal_failures)}
+        if task.state == lifecycle.LEASED and decision.event in lifecycle.UNCOUNTED_PICKUPS:
+            fields["pickups"] = str(max(0, task.pickups - 1))
         if event.death:
             fields["deaths"] = str(task.deaths + 1)
         fields |= _facts_of(decision.event, event)

@@ -31,6 +31,7 @@ from proofq.workers.scripts import DamagedKey
 from proofq.workers.settings import Settings
 from proofq.workers.slots import Slots
 from proofq.workers.store import Store
+from proofq.workers.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Supervisor:
             post.name,
             self._clock,
             self._leaving.is_set,
+            Suspects(self._clock),
         )
         self._reaper = Reaper(
             store, door, self._owner, self._host, post.name, agents.__contains__, self._adopt_later

@@ -38,6 +38,17 @@ def test_task_that_kills_its_worker(whom: str) -> None:
         assert site.left() == []
 
 
+def test_the_neighbour_of_a_task_that_kills_is_not_quarantined_with_it() -> None:
+    """Both were there when the worker died, so they are tried apart: one is proven, the other taken out."""
+    with Site({"slots": 2, "meta_slots": 0, "max_deaths": MAX_DEATHS}) as site:
+        beside = site.enqueue("write", out=site.out("beside"), text="beside", run_s=1.0)
+        poison = site.enqueue("poison", whom="supervisor")
+        site.start()
+        site.wait_all([beside, poison], 60.0)
+        ended = {one.id: (one.state, one.deaths) for one in site.store.read_many([beside, poison])}
+        assert ended == {beside: (lifecycle.VERIFIED, 1), poison: (lifecycle.QUARANTINED, MAX_DEATHS)}
+
+
 @pytest.mark.parametrize(
     ("how", "kind", "state"),
     [

@@ -191,7 +191,7 @@ def test_an_owners_leftovers_are_found_by_marker_and_by_forkserver(start):
     marker = f"test-{os.getpid()}:{time.monotonic_ns()}"
     environ = os.environ | {"PROOFQ_OWNER": marker}
     marked = start(STUBBORN.format(copies=2), env=environ)
-    guard = start("import os, time\nos.fork()\nprint(os.getpid(), flush=True)\ntime.sleep(300)", env=environ)
+    guard = start('import os, time\nos.fork()\nos.write(1, b"%d\\n" % os.getpid())\ntime.sleep(300)', env=environ)
     forkserver = start(STUBBORN.format(copies=0))
     stranger = start("print(0, flush=True); import time; time.sleep(300)", env=environ | {"PROOFQ_OWNER": "x"})
     leftovers = pids_printed(marked, 3) + pids_printed(forkserver, 1)

@@ -18,6 +18,7 @@ from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import StaleOwner, Store
+from proofq.workers.suspects import Suspects
 from tests.simulation.guard import Guard
 from tests.simulation.hub import Hub, Link, Party, Signal, SimClock
 from tests.simulation.network import Network, SimClient, SimRunner
@@ -107,7 +108,7 @@ class Incarnation(Party):
         self.leaving = False
         self.attempts = Attempts(
             self.door, self.owner, SimPerformer(fleet.world, self), SimProver(fleet.world, self), agents,
-            fleet.limits, name, self.clock, lambda: self.leaving,
+            fleet.limits, name, self.clock, lambda: self.leaving, Suspects(self.clock),
         )  # fmt: skip
         self.sim_host = SimHost(fleet.world, self)
         self.reaper = Reaper(

@@ -97,6 +97,13 @@ def test_deaths_and_pickups_are_exact() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("most", "suspects"), [(1, []), (2, [1]), (3, [2])])
+def test_a_suspect_is_one_death_from_quarantine(most: int, suspects: list[int]) -> None:
+    """Who was at no death is no suspect, however low the bound is."""
+    facts = [TaskFacts("leased", 1, 0, 3, deaths=n) for n in range(5)]
+    assert [one.deaths for one in facts if settlement.is_suspect(one, Limits(max_deaths=most))] == suspects
+
+
 def test_equal_crashes_are_exact() -> None:
     """The second crash of one fingerprint in a row; another one, or none, begins anew and is bounded by attempts."""
     once = TaskFacts("running", 2, 1, 5, fingerprint="f", equal_failures=1)
