@@ -103,6 +103,7 @@ _OTHER_RULES: Final[Mapping[str, str]] = {
     "enqueue_later": "a new task with a not_before waits until then",
     "due": "a task whose time has come is queued",
     "lease": "the next task of a queue goes to a free slot",
+    "trial": "it was there when workers died, and starts apart from others like it",
     "baseline": "what proofs will be compared with is written down before anything starts",
     "start": "an attempt runs once its start is confirmed",
     "claim": "what an agent says of itself is a claim, and proofs decide",

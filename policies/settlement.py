@@ -11,7 +11,7 @@ from typing import Final
 
 from proofq.policies import backoff, classes
 from proofq.policies.failure import Failure
-from proofq.policies.lifecycle import TABLE, TERMINAL
+from proofq.policies.lifecycle import LEASED, TABLE, TERMINAL
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ def too_many_deaths(facts: TaskFacts, limits: Limits) -> bool:
 def is_suspect(facts: TaskFacts, limits: Limits) -> bool:
     """Whether one more death beside it would quarantine the task, so that it must not be there by chance."""
     return 0 < facts.deaths == limits.max_deaths - 1
+
+
+def is_charged(facts: TaskFacts, on_trial: bool, limits: Limits) -> bool:
+    """Whether the death of the worker that holds the task counts against it: not while it waits for its trial."""
+    return on_trial or facts.state != LEASED or not is_suspect(facts, limits)
 
 
 def _spent(

@@ -11,7 +11,7 @@ from proofq.policies import ending, lifecycle, settlement
 from proofq.policies.agent import AgentSpec
 from proofq.policies.ending import Ending
 from proofq.policies.failure import Failure
-from proofq.policies.settlement import Limits, TaskFacts
+from proofq.policies.settlement import Limits
 from proofq.policies.verdict import Verdict
 from proofq.workers.clock import Clock
 from proofq.workers.door import Door, Event
@@ -120,12 +120,13 @@ class Attempts:
             failure = Failure("policy_error", f"{type(problem).__name__}: {problem}", source="host")
             self._settle(held, Event("failed", self.name, failure=failure))
         finally:
-            self.suspects.leave(held.task_id)
+            self.suspects.leave(held.fence)
             self.owner.release(held)
 
     def _live(self, held: Held) -> None:
         spec = self.agents[held.task.agent]
-        self._admit(held.task)
+        if not self._admit(held):
+            return
         prepared = self.performer.prepare(held.task, spec)
         if not self._keep(held, self.prover.baseline(held.task, spec)):
             return
@@ -145,14 +146,18 @@ class Attempts:
         if started:
             self._ended(held, spec, running.ending())
 
-    def _admit(self, task: Task) -> None:
-        """What must hold before an attempt starts."""
-        exhausted = settlement.too_many_pickups(_facts(task), self.limits)
+    def _admit(self, held: Held) -> bool:
+        """What must hold before an attempt starts; False when the lease is lost."""
+        facts = held.task.facts
+        exhausted = settlement.too_many_pickups(facts, self.limits)
         if exhausted is not None:
             raise AttemptFailed(exhausted)
-        if settlement.is_suspect(_facts(task), self.limits) and not self.suspects.enter(task.id):
-            reason = f"it was there when {task.deaths} workers died, and another such task is being tried here"
+        if not settlement.is_suspect(facts, self.limits):
+            return True
+        if not self.suspects.enter(held.fence):
+            reason = f"{facts.deaths} workers died while they held it, and another such task is being tried here"
             raise AttemptFailed(Failure("infrastructure", reason, source="host", retry_after_s=SUSPECT_AGAIN_S))
+        return self._settle(held, Event("trial", self.name))
 
     def _keep(self, held: Held, baseline: Mapping[str, Any]) -> bool:
         """Write down how the world was before anything started; False when the lease is lost.
@@ -222,7 +227,7 @@ class Attempts:
     def _unknown_end(self, held: Held) -> None:
         task, spec = held.task, self.agents[held.task.agent]
         if task.state == lifecycle.CLAIMED_DONE:
-            if settlement.too_many_deaths(_facts(task), self.limits):
+            if settlement.too_many_deaths(task.facts, self.limits):
                 self._settle(held, _lost(self.name, "its owner died while its proofs were read"))
             else:
                 self._prove(held, spec)
@@ -235,10 +240,6 @@ class Attempts:
         if settled.lease is not None:
             held.lease = settled.lease
         return settled.ok
-
-
-def _facts(task: Task) -> TaskFacts:
-    return TaskFacts(task.state, task.attempt, task.counted, task.max_attempts, task.pickups, task.deaths)
 
 
 def _lost(name: str, reason: str, death: bool = False) -> Event:

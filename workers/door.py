@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from proofq.policies import lifecycle, settlement
 from proofq.policies.failure import Failure
-from proofq.policies.settlement import Decision, Limits, TaskFacts
+from proofq.policies.settlement import Decision, Limits
 from proofq.workers import rq_view
 from proofq.workers.insist import insist
 from proofq.workers.record import Lease, Task
@@ -71,7 +71,7 @@ class Door:
 
     def __init__(self, store: Store, limits: Limits) -> None:
         self.store = store
-        self._limits = limits
+        self.limits = limits
         self._clock = store.clock
 
     def settle(self, lease: Lease, event: Event, give_up: Callable[[], bool] = lambda: False) -> Settled:
@@ -96,6 +96,8 @@ class Door:
             fields = {"state": to, "claim": event.claim if to == lifecycle.CLAIMED_DONE else task.claim}
             if event.name == "start":
                 fields |= {"pickups": 0, "started_at": written.now}
+            if event.name == "trial":
+                fields["trial"] = True
             if event.name == "baseline":
                 fields["baseline"] = dict(event.fields)
             kept = replace(lease, task=replace(task, **fields))
@@ -136,12 +138,9 @@ class Door:
             success = lifecycle.next_state(task.state, event.name) in lifecycle.SUCCESS
             return Decision(event.name, counted=success, rule=event.name, reason=event.reason)
         failure = event.failure or Failure("unknown", event.reason or "no reason was given")
-        facts = TaskFacts(
-            task.state, task.attempt, task.counted, task.max_attempts, task.pickups,
-            task.deaths + event.death, task.fingerprint, task.equal_failures, task.cancel,
-        )  # fmt: skip
+        facts = replace(task.facts, deaths=task.deaths + event.death)
         try:
-            return settlement.decide(failure, facts, self._limits, self._clock.jitter())
+            return settlement.decide(failure, facts, self.limits, self._clock.jitter())
         except Exception as problem:
             log.exception("policy_error", extra={"task": task.id})
             return Decision("quarantine", False, "policy_error", f"policy_error: {type(problem).__name__}: {problem}")
@@ -238,6 +237,8 @@ def _facts_of(name: str, event: Event) -> dict[str, str]:
             return {"claim": rq_view.compact(event.claim)}
         case "ask_cancel":
             return {"cancel": "1"}
+        case "trial":
+            return {"trial": "1"}
         case "replay":
             return {"counted": "0", "pickups": "0", "deaths": "0", "fingerprint": "", "equal_failures": "0"}
         case _:

@@ -36,6 +36,7 @@ EVENT_MEANINGS: Final[Mapping[str, str]] = {
     "cancel": "somebody asked for it, and nothing of it runs any more",
     "expire": "it waited longer than its `max_age_s`",
     "baseline": "how its proofs' targets look before anything starts is written down",
+    "trial": "it was there when workers died: apart from others like it, it may start",
     "ask_cancel": "somebody asked for it while it is worked on: its holder kills the tree, then settles",
     "reap": "its owner is dead or silent: somebody else holds the lease now and settles the attempt",
     "due": "its time has come",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from proofq.policies import isolation, lifecycle
+from proofq.policies import isolation, lifecycle, settlement
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.owner import Owner
@@ -133,15 +133,16 @@ class Reaper:
             self._cleared.add(owner)
         taken = 0
         for task_id in self._store.leases_of(owner):
-            taken += self._take(task_id, owner, reason, death=not row.get("left"))
+            taken += self._take(task_id, owner, reason, left=bool(row.get("left")))
         self._store.forget(owner, row.get("host_id", ""))
         return taken
 
-    def _take(self, task_id: str, owner: str, reason: str, death: bool) -> bool:
+    def _take(self, task_id: str, owner: str, reason: str, left: bool) -> bool:
         try:
             task = self._store.read(task_id)
             if task.owner != owner or not self._declares(task.agent):
                 return False
+            death = not left and settlement.is_charged(task.facts, task.trial, self._door.limits)
             lease = self._store.reap(
                 task, owner, self._owner.id, slot="reaper", request=self._store.clock.token(), death=death,
                 reason=reason, who=self._name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proofq.policies.failure import Failure
+from proofq.policies.settlement import TaskFacts
 
 
 def _number(row: Mapping[str, str], name: str) -> int | None:
@@ -51,6 +52,8 @@ class Task:
     #: Where the open attempt runs, or ran before its lease was taken over.
     host: str = ""
     cancel: bool = False
+    #: It was charged with deaths, and this attempt is the one that may start.
+    trial: bool = False
     not_before: int | None = None
     started_at: int | None = None
     ended_at: int | None = None
@@ -59,6 +62,14 @@ class Task:
     claim: Any = None
     baseline: dict[str, Any] | None = None
     fields: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What settlement judges by."""
+        return TaskFacts(
+            self.state, self.attempt, self.counted, self.max_attempts, self.pickups, self.deaths, self.fingerprint,
+            self.equal_failures, self.cancel,
+        )  # fmt: skip
 
     @classmethod
     def parse(cls, task_id: str, raw: Mapping[bytes, bytes] | Sequence[bytes]) -> Task:
@@ -96,6 +107,7 @@ class Task:
                 slot=row.get("slot", ""),
                 host=row.get("host", ""),
                 cancel=bool(row.get("cancel")),
+                trial=bool(row.get("trial")),
                 not_before=_number(row, "not_before"),
                 started_at=_number(row, "started_at"),
                 ended_at=_number(row, "ended_at"),

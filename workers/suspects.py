@@ -21,20 +21,20 @@ class Suspects:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._task_id = ""
+        self._fence = ""
         self._since_s = 0.0
 
-    def enter(self, task_id: str) -> bool:
-        """Whether the task may start now; if so it is the one on trial."""
+    def enter(self, fence: str) -> bool:
+        """Whether the attempt may start now; if so it is the one on trial."""
         now_s = self._clock.boottime()
         with self._lock:
-            if self._task_id not in ("", task_id) and now_s - self._since_s < APART_S:
+            if self._fence not in ("", fence) and now_s - self._since_s < APART_S:
                 return False
-            self._task_id, self._since_s = task_id, now_s
+            self._fence, self._since_s = fence, now_s
             return True
 
-    def leave(self, task_id: str) -> None:
-        """Its attempt has ended; for one that is not on trial nothing changes."""
+    def leave(self, fence: str) -> None:
+        """The attempt has ended; for one that is not on trial nothing changes."""
         with self._lock:
-            if self._task_id == task_id:
-                self._task_id = ""
+            if self._fence == fence:
+                self._fence = ""

@@ -104,6 +104,15 @@ def test_a_suspect_is_one_death_from_quarantine(most: int, suspects: list[int]) 
     assert [one.deaths for one in facts if settlement.is_suspect(one, Limits(max_deaths=most))] == suspects
 
 
+@pytest.mark.parametrize(
+    ("state", "deaths", "on_trial", "charged"),
+    [("leased", 0, False, True), ("leased", 2, False, False), ("leased", 2, True, True), ("running", 2, False, True)],
+)
+def test_who_waits_for_its_trial_is_not_charged(state: str, deaths: int, on_trial: bool, charged: bool) -> None:
+    """Nothing of it had started when the worker died."""
+    assert settlement.is_charged(TaskFacts(state, 1, 0, 3, deaths=deaths), on_trial, Limits()) is charged
+
+
 def test_equal_crashes_are_exact() -> None:
     """The second crash of one fingerprint in a row; another one, or none, begins anew and is bounded by attempts."""
     once = TaskFacts("running", 2, 1, 5, fingerprint="f", equal_failures=1)
