@@ -151,9 +151,9 @@ def test_kills_a_tree_that_ignores_term_and_moves_to_other_sessions(start):
 def test_a_tree_that_obeys_is_given_its_grace(start):
     """TERM is enough for who listens, stopped processes included, and nothing waits for the whole grace."""
     process = start(
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print('bye', flush=True), sys.exit(0)))\n"
-        "print('up', flush=True)\ntime.sleep(300)"
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'bye\\n'), sys.exit(0)))\n"
+        "os.write(1, b'up\\n')\ntime.sleep(300)"
     )
     process.stdout.readline()
     process.send_signal(signal.SIGSTOP)
