@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proofq.policies import declared as values
 from proofq.policies import input_schema, placeholders, proof_options
+from proofq.policies.adapters import ADAPTERS
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Proof, Provider
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class _Reader:
             lane=self.lane(),
             command=self.command() if kind == "command" else (),
             function=raw.get("function"),
+            adapter=self.adapter(kind),
             provider=self.provider(),
             inputs_schema=schema,
             timeout_s=values.seconds(raw, "timeout_s", default.timeout_s),
@@ -151,12 +153,6 @@ class _Reader:
         for key, nothing in _NOT_BUILT.items():
             if key in self.raw and (isinstance(self.raw[key], bool) or self.raw[key] not in nothing):
                 raise DeclarationProblem(f"{key} is not built yet; leave it out", key=(key,))
-        adapter = self.raw.get("adapter", "generic")
-        if adapter != "generic":
-            raise DeclarationProblem(
-                f'adapter {adapter!r} is not built yet; leave it out or say adapter = "generic"',
-                key=("adapter",),
-            )
 
     def inputs_schema(self) -> dict[str, JSON]:
         sugar, schema = self.raw.get("inputs"), self.raw.get("inputs_schema")
@@ -189,6 +185,18 @@ class _Reader:
         if lane not in ("work", "meta"):
             raise DeclarationProblem(f'lane is {lane!r}; it is "work" or "meta"', key=("lane",))
         return lane
+
+    def adapter(self, kind: str) -> str:
+        adapter = self.raw.get("adapter", "generic")
+        if adapter not in tuple(ADAPTERS):
+            raise DeclarationProblem(
+                f"adapter {adapter!r} is not known; it is one of {', '.join(ADAPTERS)}", key=("adapter",)
+            )
+        if kind == "function" and adapter != "generic":
+            raise DeclarationProblem(
+                "an adapter reads what a command prints, and this is a function; leave it out", key=("adapter",)
+            )
+        return str(adapter)
 
     def provider(self) -> str | None:
         provider = self.raw.get("provider")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from proofq.policies import ending, lifecycle, settlement
 from proofq.policies.agent import AgentSpec
-from proofq.policies.ending import Ending
+from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
 from proofq.policies.settlement import Limits
 from proofq.policies.verdict import Verdict

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from proofq.policies.ending import Ending
+from proofq.policies.ended import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable

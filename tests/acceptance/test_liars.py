@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from proofq.policies import ending, freshness
+from proofq.policies import freshness
+from proofq.policies.adapters import generic
 from proofq.policies.agent import Proof
-from proofq.policies.ending import Claim, Ending
+from proofq.policies.ended import Claim, Ending
 from proofq.workers import file_proof, regular_file, statx
 from proofq.workers import verifier as verifier_process
 from proofq.workers.verify import Question, Verifier
@@ -78,7 +79,7 @@ def _size_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 
 def _exit_unchecked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ending, "of_command", lambda end, document: Claim({"exit_code": end.exit_code}))
+    patch.setattr(generic, "outcome", lambda end, document: Claim({"exit_code": end.exit_code}))
 
 
 def _links_followed(patch: pytest.MonkeyPatch) -> None:
@@ -211,7 +212,7 @@ def _attempt(one: Verifier, folder: Path, pair: Pair, agent: Script) -> Outcome:
     assert baseline.outcome == "ready"
     done = _run(folder, agent)
     end = Ending(*((done.returncode, None) if done.returncode >= 0 else (None, -done.returncode)))
-    claim = ending.of_command(end, document=False)
+    claim = generic.outcome(end, document=False)
     if not isinstance(claim, Claim):
         return "failed"
     return one.verify(replace(question, record=baseline.record, claim=claim.value), 20).outcome

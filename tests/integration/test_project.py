@@ -126,7 +126,7 @@ REFUSED: list[tuple[str, str]] = [
     (NOTE + "timeout_s = 2020-01-01", "proofq.toml:6: agent note: timeout_s is datetime.date(2020, 1, 1)"),
     (NOTE + "function = 'a:b'", "proofq.toml:6: agent note: unknown key 'function' of this agent; a function decl"),
     (NOTE + "name = 'x'", "proofq.toml:6: agent note: unknown key 'name'"),
-    (NOTE + "adapter = 'claude'", "proofq.toml:6: agent note: adapter 'claude' is not built yet"),
+    (NOTE + "adapter = 'codex'", "proofq.toml:6: agent note: adapter 'codex' is not known; it is one of gen"),
     (NOTE + "[agents.note.env]\nA = 'b'\nB = '{nope}'", "proofq.toml:8: agent note: env.B: unknown placeholder {nope}"),
     (NOTE + "[agents.NOTE]\nunproven = true\ncommand = ['a']", "proofq.toml:6: agent NOTE: already declared at "),
     (NOTE.replace('"{out}" }]', '"{o}" }]'), "proofq.toml:5: agent note: proof 1: unknown placeholder {o}"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from proofq.policies.agent import AgentSpec, Proof
-from proofq.policies.ending import Ending
+from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
 from proofq.policies.verdict import ProofResult, Verdict, combine
 from proofq.workers.attempt import AttemptFailed

@@ -54,7 +54,7 @@ def test_every_key_of_the_contract_is_read() -> None:
     """Each key that is built ends in the field of its name."""
     given = {
         "lane": "meta",
-        "adapter": "generic",
+        "adapter": "claude",
         "provider": "anthropic",
         "timeout_s": 1.5,
         "max_attempts": 7,
@@ -149,6 +149,14 @@ REFUSED: list[tuple[str, dict[str, Any], str, tuple[str | int, ...]]] = [
     ),
     ("sha256", {"proofs": [{"kind": "file", "path": "x", "sha256": "abc"}]}, "proof 1: sha256 is 'abc'; it is 64 ", ()),
     ("same_ok", {"proofs": [{"kind": "file", "path": "x", "same_ok": 1}]}, "proof 1: same_ok is 1; it is true or ", ()),
+    ("adapter", {"adapter": "claud"}, "adapter 'claud' is not known; it is one of generic, claude", ("adapter",)),
+    ("adapter list", {"adapter": ["claude"]}, "adapter ['claude'] is not known", ("adapter",)),
+    (
+        "adapter of a function",
+        {"command": GONE, "inputs": GONE, "function": "m:f", "adapter": "claude", "proofs": [{"kind": "json"}]},
+        "an adapter reads what a command prints",
+        ("adapter",),
+    ),
     ("must_change", {"proofs": [{"kind": "json", "must_change": "no"}]}, "proof 1: must_change is 'no'; it is tru", ()),
     ("proof NUL", {"proofs": [{"kind": "file", "path": "a\0"}]}, "proof 1: path: it holds a NUL character", ()),
     (
@@ -234,7 +242,6 @@ def test_refused(raw: dict[str, Any], sentence: str, key: tuple[str | int, ...])
 
 
 NOT_BUILT: list[tuple[dict[str, Any], str]] = [
-    ({"adapter": "claude"}, "adapter 'claude' is not built yet"),
     ({"reuse": 1}, "reuse is not built yet"),
     ({"reuse": False}, "reuse is not built yet"),
     ({"must_call": ["x"]}, "must_call is not built yet"),

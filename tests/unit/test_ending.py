@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofq.policies import ending
-from proofq.policies.ending import CLAIM_TAIL, Claim, Ending
+from proofq.policies.adapters import generic
+from proofq.policies.adapters.generic import CLAIM_TAIL
+from proofq.policies.ended import Claim, Ending
 from proofq.policies.failure import Failure
 
 
@@ -35,7 +37,7 @@ from proofq.policies.failure import Failure
 def test_bad_ends(kind_of_agent: str, code: int | None, signum: int | None, kind: str, said: str) -> None:
     """Codes, signals and a shell's 128 + n have one class each, and a fingerprint; the last line is in the reason."""
     end = Ending(code, signum, output_tail="first\n  last words  \n\n")
-    outcome = ending.of_command(end, document=False) if kind_of_agent == "command" else ending.of_function(end)
+    outcome = generic.outcome(end, document=False) if kind_of_agent == "command" else ending.of_function(end)
     assert isinstance(outcome, Failure)
     assert outcome.kind == kind
     assert said in outcome.reason
@@ -57,7 +59,7 @@ def test_shell_and_signal_are_equal_crashes() -> None:
 def test_only_zero_claims(code: int, signum: int | None, document: bool) -> None:
     """Whatever else a command ends with is a failure, never a claim."""
     end = Ending(code if signum is None else None, signum, stdout=b"{}")
-    assert isinstance(ending.of_command(end, document), Claim) == (signum is None and code == 0)
+    assert isinstance(generic.outcome(end, document), Claim) == (signum is None and code == 0)
 
 
 def test_function_claims_by_returning() -> None:
@@ -88,7 +90,7 @@ def test_unreadable_report_is_unknown(data: Any) -> None:
 
 def test_command_claim_keeps_the_tail() -> None:
     """Exit 0 claims with the end of what it printed, at most 2,048 characters."""
-    claim = ending.of_command(Ending(0, None, output_tail="x" * 5000 + "end"), document=False)
+    claim = generic.outcome(Ending(0, None, output_tail="x" * 5000 + "end"), document=False)
     assert isinstance(claim, Claim)
     assert claim.value["exit_code"] == 0
     assert len(claim.value["output_tail"]) == CLAIM_TAIL == 2048
@@ -98,11 +100,11 @@ def test_command_claim_keeps_the_tail() -> None:
 @pytest.mark.parametrize("stdout", [b"", b"{", b'{"a":1}{"a":2}', b"NaN", b"\xff", b'{"a":1,"a":2}', b"log\n{}", None])
 def test_document_must_be_strict(stdout: bytes | None) -> None:
     """Half, twice, doubled keys, NaN, foreign bytes, a log line before it, or too long: malformed, with a reason."""
-    outcome = ending.of_command(Ending(0, None, stdout=stdout), document=True)
+    outcome = generic.outcome(Ending(0, None, stdout=stdout), document=True)
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.phase) == ("malformed_output", "output")
 
 
 def test_document_is_the_claim() -> None:
     """One strict JSON document is the claim itself."""
-    assert ending.of_command(Ending(0, None, stdout=b' {"a": [1]}\n'), document=True) == Claim({"a": [1]})
+    assert generic.outcome(Ending(0, None, stdout=b' {"a": [1]}\n'), document=True) == Claim({"a": [1]})

@@ -1,0 +1,23 @@
+"""What is known about one kind of agent program: where it writes, and how to read what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proofq.policies.ended import Claim, Ending
+from proofq.policies.failure import Failure
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One kind of agent program. Pure: everything in it is a value or a function of what was read.
+
+    `outcome(ending, document)` says what its end means: a claim, or a failure with its class. `document` is True where
+    a `json` proof wants the claim to be one strict JSON document. `transcripts` are globs of the files in which it
+    writes down what it does while it does it, relative to its HOME; () where it keeps none.
+    """
+
+    name: str
+    outcome: Callable[[Ending, bool], Claim | Failure]
+    transcripts: tuple[str, ...] = ()

@@ -1,0 +1,38 @@
+"""How the first process of an attempt ended, and what the attempt says of itself. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a first process ended.
+
+    `exit_code` or `signal` is set (neither: nobody saw its end). `killed_by` is the reason of ours, '' if we sent no
+    signal. `report` is what a function child said last: {"result": …} or {"failure": {…}}; None for commands.
+    `output_tail` is the end of what it printed (stdout, then stderr); `stdout` all of it, None where it was more than
+    is kept.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    killed_by: str = ""
+    report: Mapping[str, Any] | None = None
+    output_tail: str = ""
+    stdout: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the attempt says of itself. Never believed."""
+
+    value: Any
+
+
+def last_line(tail: str) -> str:
+    """The last line that says anything, at most 200 characters of it; "" when there is none."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""
