@@ -20,8 +20,9 @@ JSON: TypeAlias = Any
 Kind = Literal["function", "command"]
 Lane = Literal["work", "meta"]
 
-#: Proofs that can only hold when the work is complete. A size or a substring also holds for half-done work.
-COMPLETE_KINDS = frozenset({"json", "python", "command", "record", "artifact"})
+#: Proofs that can only hold when the work is complete. A size or a substring also holds for half-done work, and a
+#: record may have held its value long before.
+COMPLETE_KINDS = frozenset({"json", "python", "command"})
 COMPLETE_FILE_OPTIONS = frozenset({"sha256", "json_schema"})
 
 

@@ -111,8 +111,8 @@ class _Reader:
         if look_first and not all(proof.implies_completeness for proof in proofs or [Proof("none")]):
             raise DeclarationProblem(
                 "look_first lets proofs decide after an attempt that did not end well, so each must imply that the "
-                "work is complete: sha256, json_schema, json or python, since a size or a substring also holds for "
-                "half-done work",
+                "work is complete: sha256, json_schema, json, command or python, since a size or a substring also "
+                "holds for half-done work, and a record may have been so before",
                 key=("look_first",),
             )
         default = AgentSpec(name=name, kind=kind)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 BUILTIN = frozenset({"task_id", "attempt", "workdir", "taskdir", "project"})
 #: Options of proofs that hold a JSON Schema, whose own braces (`^[0-9]{4}$`) are no placeholders.
 SCHEMA_OPTIONS = frozenset({"schema", "json_schema"})
+#: Options of proofs whose values keep their JSON types: a text that is one placeholder becomes the input's own value.
+NATIVE_OPTIONS = frozenset({"params", "equals"})
+#: Options of proofs that are an argv, and held to the rules of one.
+ARGV_OPTIONS = frozenset({"argv"})
 #: Linux refuses a single argument of more bytes than this, its closing NUL included (MAX_ARG_STRLEN).
 MAX_ARGUMENT_BYTES = 131072
 
@@ -104,18 +108,37 @@ def expand_command(command: Sequence[str], values: Mapping[str, JSON]) -> tuple[
     return tuple(argv)
 
 
-def expand_options(options: Mapping[str, JSON], values: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Expand every string of a proof's options.
+def natives(schema: Mapping[str, JSON], values: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Give the values as a database has them: an input that is declared a number is a float, also when 5 was given."""
+    declared = schema.get("properties")
+    found = dict(values)
+    for name, each in (declared if isinstance(declared, dict) else {}).items():
+        value = found.get(name)
+        types = each.get("type") if isinstance(each, dict) else None
+        if type(value) is int and (types == "number" or (isinstance(types, list) and "number" in types)):
+            found[name] = float(value)
+    return found
+
+
+def expand_options(
+    options: Mapping[str, JSON], values: Mapping[str, JSON], natives: Mapping[str, JSON] | None = None
+) -> dict[str, JSON]:
+    """Expand every string of a proof's options. `natives`: the values of `NATIVE_OPTIONS`, `values` where not given.
 
     Inside an inline schema only `{name}` of a known name is expanded, `{{name}}` quotes it, and every
-    other brace stays, since regular expressions are full of them.
+    other brace stays, since regular expressions are full of them. An argv is held to the rules of `expand_command`.
     """
-    return {
-        key: _expand_schema(each, values)
-        if key in SCHEMA_OPTIONS and isinstance(each, dict)
-        else _expand_tree(each, values)
-        for key, each in options.items()
-    }
+    return {key: _expand_option(key, each, values, natives or values) for key, each in options.items()}
+
+
+def _expand_option(key: str, value: JSON, values: Mapping[str, JSON], natives: Mapping[str, JSON]) -> JSON:
+    if key in SCHEMA_OPTIONS and isinstance(value, dict):
+        return _expand_schema(value, values)
+    if key in NATIVE_OPTIONS:
+        return _expand_native(value, natives)
+    if key in ARGV_OPTIONS and isinstance(value, list | tuple):
+        return list(expand_command(value, values))
+    return _expand_tree(value, values)
 
 
 def unknown(used: Iterable[str], inputs: Iterable[str]) -> list[str]:
@@ -149,6 +172,18 @@ def _expand_tree(value: JSON, values: Mapping[str, JSON]) -> JSON:
         return {key: _expand_tree(each, values) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_expand_tree(each, values) for each in value]
+    return value
+
+
+def _expand_native(value: JSON, values: Mapping[str, JSON]) -> JSON:
+    if isinstance(value, str):
+        tokens = list(_tokens(value))
+        name = tokens[0][1] if len(tokens) == 1 else None
+        return values[name] if name is not None and name in values else expand(value, values)
+    if isinstance(value, dict):
+        return {key: _expand_native(each, values) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_expand_native(each, values) for each in value]
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,15 +43,21 @@ def no_python(function: str, facts: Mapping[str, Any], timeout_s: float) -> Mapp
     raise AssertionError(f"{function} was not to be run")
 
 
+def no_command(argv: Sequence[str], cwd: str, timeout_s: float) -> Mapping[str, Any]:
+    """Stand where a test has no `command` proof."""
+    raise AssertionError(f"{argv} was not to be run")
+
+
 @contextmanager
 def verifier(
     run_python_proof: Callable[[str, Mapping[str, Any], float], Mapping[str, Any]] = no_python,
+    run_command_proof: Callable[[Sequence[str], str, float], Mapping[str, Any]] = no_command,
     host: str = HOST,
     **settings: int,
 ) -> Iterator[tuple[Verifier, VerifierProcesses]]:
     """A verifier over real processes, which are gone afterwards."""
     processes = VerifierProcesses()
-    one = Verifier(host, processes.start, run_python_proof, **settings)
+    one = Verifier(host, processes.start, run_python_proof, run_command_proof, **settings)
     try:
         yield one, processes
     finally:

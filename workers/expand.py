@@ -66,6 +66,7 @@ class Expander:
             project=str(self.root),
         )
         try:
+            natives = placeholders.natives(spec.inputs_schema, values)
             return Expanded(
                 places=mine,
                 inputs=inputs.complete(spec.inputs_schema, task.inputs),
@@ -75,7 +76,8 @@ class Expander:
                 | {name: placeholders.expand(value, values) for name, value in spec.env.items()},
                 stdin=None if spec.stdin is None else placeholders.expand(spec.stdin, values),
                 proofs=tuple(
-                    replace(proof, options=placeholders.expand_options(proof.options, values)) for proof in spec.proofs
+                    replace(proof, options=placeholders.expand_options(proof.options, values, natives))
+                    for proof in spec.proofs
                 ),
             )
         except placeholders.PlaceholderProblem as problem:

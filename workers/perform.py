@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -110,6 +111,31 @@ def start_verifier(spawner: Spawner, cwd: str) -> Started:
             ours.close()
             raise
     return Started(ours, partial(running.kill, "recycled", 0.0))
+
+
+def run_command_proof(spawner: Spawner, argv: Sequence[str], cwd: str, timeout_s: float) -> Mapping[str, Any]:
+    """One command that proves, in `cwd`; see `verify.CommandRunner`. It gets nothing that an agent could have written
+    into: a HOME and TMPDIR of its own, which go with it, and no key."""
+    with tempfile.TemporaryDirectory(prefix="proofq-proof-", ignore_cleanup_errors=True) as home:
+        environ = {name: os.environ[name] for name in COMMON if name in os.environ}
+        environ |= {"HOME": home, "TMPDIR": home, "PATH": _absolute_only(environ.get("PATH", os.defpath))}
+        running = spawner.spawn(SpawnRequest(kind="command", argv=argv, env=environ, cwd=cwd))
+        if not running.wait_ended(timeout_s):
+            running.kill("timeout", 0.0)
+            running.wait_ended(None)
+            raise TimeoutError
+    ended = running.ended
+    if ended is not None and ended.start_error is not None:
+        return {"error": f"it could not be started: {ended.start_error.step}: {os.strerror(ended.start_error.errno)}"}
+    said = running.ending()
+    if said.killed_by or said.exit_code is None:
+        return {"error": f"it was killed ({said.killed_by or f'signal {said.signal}'})"}
+    return {"exit_code": said.exit_code, "output_tail": said.output_tail}
+
+
+def _absolute_only(path: str) -> str:
+    """PATH without what is relative: there the agent could have put a program of its own."""
+    return os.pathsep.join(folder for folder in path.split(os.pathsep) if folder.startswith("/")) or os.defpath
 
 
 def run_python_proof(

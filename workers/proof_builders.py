@@ -7,7 +7,8 @@ Every string may hold placeholders ("{out}"). What the values may be is checked 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from proofq.policies.agent import Proof
@@ -49,9 +50,32 @@ def python(function: Callable[..., Any] | str, *, must_change: bool = False) -> 
     return _proof("python", {"function": reference}, must_change)
 
 
-def record(*_: Any, **__: Any) -> NoReturn:
-    """Not built yet: raises NotBuilt."""
-    _refuse("record")
+def record(
+    db: str | os.PathLike[str],
+    query: str,
+    params: Sequence[Any] | Mapping[str, Any] = (),
+    *,
+    equals: Any,
+    must_change: bool = False,
+) -> Proof:
+    """One row of the sqlite file `db`: `query`, one SELECT, gives exactly one, and it is `equals`.
+
+    `params`: a value for each ?, or a table of :names; a value that is one placeholder ("{id}") has the input's own
+    type. `equals`: a value, or a list with one for each column; types must match: 1 is not "1", nor 1.0, None is NULL.
+    """
+    bound = dict(params) if isinstance(params, Mapping) else list(params)
+    options = {"db": os.fspath(db), "query": query, "params": bound or None}
+    proof = _proof("record", options, must_change)
+    return replace(proof, options={**proof.options, "equals": list(equals) if isinstance(equals, tuple) else equals})
+
+
+def command(argv: Sequence[str], *, must_change: bool = False) -> Proof:
+    """A program that exits 0, in a process of its own, in the attempt's directory; never through a shell.
+
+    Another exit code is a no. A program that cannot be started, is killed or runs longer than proof_timeout_s cannot
+    tell. Name one that the agent cannot write: from PATH, or under {project}.
+    """
+    return _proof("command", {"argv": argv if isinstance(argv, str) else [*argv]}, must_change)
 
 
 def artifact(*_: Any, **__: Any) -> NoReturn:
@@ -64,15 +88,10 @@ def http(*_: Any, **__: Any) -> NoReturn:
     _refuse("http")
 
 
-def command(*_: Any, **__: Any) -> NoReturn:
-    """Not built yet: raises NotBuilt."""
-    _refuse("command")
-
-
 def _proof(kind: str, options: Mapping[str, Any], must_change: bool) -> Proof:
     given = {key: value for key, value in options.items() if value is not None}
     return Proof(kind, {key: dict(v) if isinstance(v, Mapping) else v for key, v in given.items()}, must_change)
 
 
 def _refuse(kind: str) -> NoReturn:
-    raise NotBuilt(f"A {kind} proof is not built yet; use proofs.file, proofs.json or proofs.python.")
+    raise NotBuilt(f"A {kind} proof is not built yet; use proofs.file, json, record, command or python.")

@@ -125,6 +125,7 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store) -> Hands:
         hosts.host_name(),
         partial(performing.start_verifier, spawner, root),
         partial(performing.run_python_proof, spawner, root),
+        partial(performing.run_command_proof, spawner),
     )
     performer = performing.LocalPerformer(spawner, expander, partial(_end_earlier, store, hosts.LocalHost()))
 

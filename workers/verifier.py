@@ -5,9 +5,9 @@ nothing.
 
     → {"id", "op": "baseline", "path", "host"}
     ← {"id", "baseline": FileBaseline} | {"id", "bad_path": reason} | {"id", "cannot_tell": reason}
-    → {"id", "op": "holds", "kind", "options"}
+    → {"id", "op": "holds", "kind", "options", "within_s"}
     ← {"id", "result": ProofResult}
-    → {"id", "op": "check", "kind", "options", "must_change", "baseline", "claim", "host"}
+    → {"id", "op": "check", "kind", "options", "must_change", "baseline", "claim", "host", "within_s"}
     ← {"id", "result": ProofResult}
 
 Its first message is {"id": 0, "ready": true}. A request it fails on is answered {"id", "error": text}.
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from proofq.policies.agent import JSON
 from proofq.policies.verdict import ProofResult
-from proofq.workers import file_baseline, file_proof, json_proof, regular_file
+from proofq.workers import file_baseline, file_proof, json_proof, record_proof, regular_file
 from proofq.workers.file_baseline import FileBaseline
 from proofq.workers.wire import Channel, WireError
 
@@ -63,9 +63,11 @@ def _baseline(request: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _holds(request: Mapping[str, JSON]) -> dict[str, JSON]:
-    if request["kind"] != "file":
-        return _unknown_kind(request)
-    return {"result": file_proof.holds(request["options"]).to_dict()}
+    if request["kind"] == "file":
+        return {"result": file_proof.holds(request["options"]).to_dict()}
+    if request["kind"] == "record":
+        return _record(request)
+    return _unknown_kind(request)
 
 
 def _check(request: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -76,7 +78,14 @@ def _check(request: Mapping[str, JSON]) -> dict[str, JSON]:
         return {"result": result.to_dict()}
     if request["kind"] == "json":
         return {"result": json_proof.check(request["options"], request["claim"]).to_dict()}
+    if request["kind"] == "record":
+        return _record(request)
     return _unknown_kind(request)
+
+
+def _record(request: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Whether it holds now: what must have changed, the asker has looked at before."""
+    return {"result": record_proof.check(request["options"], request["within_s"]).to_dict()}
 
 
 def _unknown_kind(request: Mapping[str, JSON]) -> dict[str, JSON]:

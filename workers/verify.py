@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from proofq.policies.agent import JSON, Proof
-from proofq.policies.verdict import ProofResult, Verdict, combine
+from proofq.policies.verdict import MAX_TEXT, ProofResult, Verdict, combine
 from proofq.workers.warm import Started, Unanswered, WarmPool
 
 #: Runs a user's proof in a process of its own: (function, facts, timeout_s). Gives what `python_proof.run` gave
 #: there, or raises TimeoutError at the deadline, the process then killed.
 PythonRunner: TypeAlias = Callable[[str, Mapping[str, JSON], float], Mapping[str, JSON]]
+#: Runs a command in a process of its own: (argv, cwd, timeout_s). Gives {"exit_code", "output_tail"} when it ended by
+#: itself, {"error": text} when it could not be started or was killed, or raises TimeoutError at the deadline; nothing
+#: that it started is alive afterwards.
+CommandRunner: TypeAlias = Callable[[Sequence[str], str, float], Mapping[str, JSON]]
+
+#: The option of a kind that is a path, made absolute here, and the kinds that see only what is on their own host.
+_PATHS = {"file": "path", "record": "db"}
+_LOCAL = frozenset({"record", "command"})
+#: Part of a proof's time after which a record proof gives up by itself, so that its process need not be killed.
+_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -62,12 +72,14 @@ class Verifier:
         host: str,
         start_verifier: Callable[[], Started],
         run_python_proof: PythonRunner,
+        run_command_proof: CommandRunner,
         processes: int = 4,
         recycle_after: int = 10_000,
     ) -> None:
         self._host = host
         self._pool = WarmPool(start_verifier, processes, recycle_after)
         self._run_python_proof = run_python_proof
+        self._run_command_proof = run_command_proof
 
     def baseline(self, question: Question, timeout_s: float) -> Baseline:
         """Record what no earlier attempt has recorded, and see that what must change does not hold yet.
@@ -93,10 +105,7 @@ class Verifier:
         """Run every proof, each for at most `timeout_s`, and give the verdict. ValueError without any proof."""
         record = _Record(question.record)
         return combine(
-            self._check_python(index, proof, question, record, timeout_s)
-            if proof.kind == "python"
-            else self._check_warm(proof, question, record, timeout_s)
-            for index, proof in enumerate(_absolute(question))
+            self._check(index, proof, question, record, timeout_s) for index, proof in enumerate(_absolute(question))
         )
 
     def close(self) -> None:
@@ -120,13 +129,13 @@ class Verifier:
     def _look_before(
         self, index: int, proof: Proof, question: Question, record: _Record, timeout_s: float
     ) -> Baseline | None:
-        if proof.kind == "python":
-            result = self._run_python(proof, question, timeout_s)
-        elif proof.kind == "file":
-            result = _result_of(proof, self._pool.ask(_request("holds", proof), timeout_s))
-        else:
+        if proof.kind == "json":
             # A claim cannot hold before anything has claimed.
             result = ProofResult(proof.kind, "unverified")
+        elif proof.kind in ("python", "command"):
+            result = self._run(proof, question, timeout_s)
+        else:
+            result = _result_of(proof, self._pool.ask(_request("holds", proof, timeout_s), timeout_s))
         if result.outcome == "verified":
             reason = f"already_true: the {proof.kind} proof holds before anything was started"
             return Baseline("already_true", reason)
@@ -137,9 +146,20 @@ class Verifier:
 
     # --- after ---
 
+    def _check(self, index: int, proof: Proof, question: Question, record: _Record, timeout_s: float) -> ProofResult:
+        if proof.kind in _LOCAL and question.host != self._host:
+            reason = f"the attempt ran on {question.host}, what it did there cannot be seen from {self._host}"
+            return ProofResult(proof.kind, "cannot_tell", {"reason": reason})
+        if proof.must_change and proof.kind not in ("file", "json") and not record.has_looked(index):
+            reason = "must_change: nobody looked before the first attempt"
+            return ProofResult(proof.kind, "cannot_tell", {"reason": reason})
+        if proof.kind in ("python", "command"):
+            return self._run(proof, question, timeout_s)
+        return self._check_warm(proof, question, record, timeout_s)
+
     def _check_warm(self, proof: Proof, question: Question, record: _Record, timeout_s: float) -> ProofResult:
         path = str(proof.options.get("path", ""))
-        request = _request("check", proof) | {
+        request = _request("check", proof, timeout_s) | {
             "must_change": proof.must_change,
             "baseline": record.file(path, question.host) if proof.kind == "file" else None,
             "claim": _claim_text(question) if proof.kind == "json" else None,
@@ -150,30 +170,21 @@ class Verifier:
         except Unanswered as error:
             return ProofResult(proof.kind, "cannot_tell", {"reason": str(error)})
 
-    def _check_python(
-        self, index: int, proof: Proof, question: Question, record: _Record, timeout_s: float
-    ) -> ProofResult:
-        if proof.must_change and not record.has_looked(index):
-            reason = "must_change: nobody looked before the first attempt"
-            return ProofResult(proof.kind, "cannot_tell", {"reason": reason})
-        return self._run_python(proof, question, timeout_s)
-
-    def _run_python(self, proof: Proof, question: Question, timeout_s: float) -> ProofResult:
-        function = str(proof.options["function"])
-        facts = {
-            "inputs": dict(question.inputs),
-            "claim": question.claim,
-            "workdir": question.workdir,
-            "taskdir": question.taskdir,
-            "started_at": question.started_at,
-        }
+    def _run(self, proof: Proof, question: Question, timeout_s: float) -> ProofResult:
+        """A proof that is somebody else's program, in a process of its own."""
+        said: Mapping[str, JSON]
         try:
-            said = self._run_python_proof(function, facts, timeout_s)
+            if proof.kind == "python":
+                said = self._run_python_proof(str(proof.options["function"]), _facts(question), timeout_s)
+            else:
+                said = self._run_command_proof(proof.options["argv"], question.cwd, timeout_s)
         except TimeoutError:
             said = {"error": f"it ran longer than the {timeout_s:g} s a proof may take"}
         except Exception as error:  # noqa: BLE001 - that it could not be run says nothing about the task
             said = {"error": f"it could not be run: {error}"}
-        return _python_result(function, said)
+        if proof.kind == "python":
+            return _python_result(str(proof.options["function"]), said)
+        return _command_result(proof.options["argv"], said)
 
 
 class _Record:
@@ -209,15 +220,26 @@ def _absolute(question: Question) -> list[Proof]:
     """Give the proofs with the paths of files made absolute. An empty one stays empty, and is refused later."""
     proofs = []
     for proof in question.proofs:
-        path = str(proof.options.get("path", ""))
-        if proof.kind == "file" and path:
-            proof = replace(proof, options={**proof.options, "path": str(Path(question.cwd, path))})
+        key = _PATHS.get(proof.kind, "")
+        path = str(proof.options.get(key, ""))
+        if path:
+            proof = replace(proof, options={**proof.options, key: str(Path(question.cwd, path))})
         proofs.append(proof)
     return proofs
 
 
-def _request(operation: str, proof: Proof) -> dict[str, JSON]:
-    return {"op": operation, "kind": proof.kind, "options": dict(proof.options)}
+def _request(operation: str, proof: Proof, timeout_s: float) -> dict[str, JSON]:
+    return {"op": operation, "kind": proof.kind, "options": dict(proof.options), "within_s": timeout_s * _SHARE}
+
+
+def _facts(question: Question) -> dict[str, JSON]:
+    return {
+        "inputs": dict(question.inputs),
+        "claim": question.claim,
+        "workdir": question.workdir,
+        "taskdir": question.taskdir,
+        "started_at": question.started_at,
+    }
 
 
 def _claim_text(question: Question) -> str | None:
@@ -241,3 +263,15 @@ def _python_result(function: str, said: Mapping[str, JSON]) -> ProofResult:
         return ProofResult("python", "unverified", {"function": function, "reason": str(said["not_proven"])})
     reason = str(said.get("error", "it ended without saying anything"))
     return ProofResult("python", "cannot_tell", {"function": function, "reason": reason})
+
+
+def _command_result(argv: Sequence[str], said: Mapping[str, JSON]) -> ProofResult:
+    evidence: dict[str, JSON] = {"argv": list(argv)}
+    if "exit_code" not in said:
+        reason = str(said.get("error", "it ended without saying anything"))
+        return ProofResult("command", "cannot_tell", {**evidence, "reason": reason})
+    code = said["exit_code"]
+    evidence |= {"exit_code": code, "output_tail": str(said.get("output_tail", ""))[-MAX_TEXT:]}
+    if code == 0:
+        return ProofResult("command", "verified", evidence)
+    return ProofResult("command", "unverified", {**evidence, "reason": f"it exited with {code}"})

@@ -27,7 +27,7 @@ from proofq.workers import verifier as verifier_process
 from proofq.workers.verify import Question, Verifier
 from proofq.workers.warm import Started
 from proofq.workers.wire import Channel
-from tests.verifiers import HOST, no_python, verifier
+from tests.verifiers import HOST, no_command, no_python, verifier
 
 #: What an attempt comes to. Only "verified" is success.
 Outcome = str
@@ -257,7 +257,7 @@ def test_each_pair_is_there_for_its_mechanism(folder: Path, monkeypatch: pytest.
         for patched in (False, True):
             place = folder / f"{number}{patched}"
             place.mkdir()
-            one = Verifier(HOST, _in_this_process, no_python)
+            one = Verifier(HOST, _in_this_process, no_python, no_command)
             with monkeypatch.context() as patch:
                 if patched:
                     PAIRS[pair].patch_out(patch)

@@ -18,7 +18,7 @@ from proofq.policies.agent import Proof
 from proofq.workers.verify import Question, Verifier
 from proofq.workers.warm import Started
 from proofq.workers.wire import Channel
-from tests.verifiers import HOST, VerifierProcesses, no_python, verifier
+from tests.verifiers import HOST, VerifierProcesses, no_command, no_python, verifier
 from tests.waiting import until
 
 #: Takes Python's `re` some years on a value of forty letters.
@@ -159,7 +159,7 @@ def test_a_request_that_kills_twice_cannot_be_told(folder: Path) -> None:
         started.append(theirs)
         return Started(ours, theirs.close)
 
-    one = Verifier(HOST, start, no_python)
+    one = Verifier(HOST, start, no_python, no_command)
     verdict = one.verify(_question(folder, Proof("json", {}), claim=1), 20)
     assert verdict.outcome == "cannot_tell"
     assert "died of it twice" in verdict.reason
@@ -172,7 +172,7 @@ def test_where_none_can_be_started_nothing_is_known(folder: Path) -> None:
     def start() -> Started:
         raise OSError("the forkserver is gone")
 
-    one = Verifier(HOST, start, no_python)
+    one = Verifier(HOST, start, no_python, no_command)
     assert one.verify(_question(folder, Proof("json", {}), claim=1), 20).outcome == "cannot_tell"
     baseline = one.baseline(_question(folder, OUT), 20)
     assert (baseline.outcome, "forkserver" in baseline.reason) == ("cannot_tell", True)

@@ -129,7 +129,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, tuple[str | int, ...]]] = [
     ("empty proofs", {"proofs": []}, "it has no proofs, ", ()),
     ("proofs a table", {"proofs": {"kind": "file"}}, "proofs is a list of proofs", ("proofs",)),
     ("proof a word", {"proofs": ["file"]}, "proof 1: a proof is a table, such as { kind = ", ("proofs", 0)),
-    ("proof kind", {"proofs": [{"kind": "fil"}]}, "proof 1: unknown kind of proof 'fil'; known are file, json, ", ()),
+    (
+        "proof kind",
+        {"proofs": [{"kind": "fil"}]},
+        "proof 1: unknown kind of proof 'fil'; known are command, file, json, ",
+        (),
+    ),
     ("no kind", {"proofs": [{"path": "x"}]}, "proof 1: unknown kind of proof None; ", ("proofs", 0, "kind")),
     ("no path", {"proofs": [{"kind": "file"}]}, "proof 1: a file proof needs path", ("proofs", 0)),
     (
@@ -249,8 +254,8 @@ NOT_BUILT: list[tuple[dict[str, Any], str]] = [
     ({"budget": {"usd": 1}}, "budget is not built yet"),
     ({"stall_after_s": 120}, "stall_after_s is not built yet"),
     *[
-        ({"proofs": [{"kind": kind}]}, f"a {kind} proof is not built yet; use file, json, python")
-        for kind in ("record", "artifact", "http", "command")
+        ({"proofs": [{"kind": kind}]}, f"a {kind} proof is not built yet; use command, file, json, python, record")
+        for kind in ("artifact", "http")
     ],
 ]
 
@@ -272,6 +277,7 @@ def test_a_function_has_no_keys_of_a_command(key: str) -> None:
     [
         {"kind": "json"},
         {"kind": "python", "function": "checks:holds"},
+        {"kind": "command", "argv": ["cmp", "a", "b"]},
         {"kind": "file", "path": "x", "sha256": "a" * 64},
         {"kind": "file", "path": "x", "json_schema": {}},
     ],
@@ -280,6 +286,8 @@ def test_look_first_with_proofs_of_completeness(proof: dict[str, Any]) -> None:
     """look_first stands where every proof implies that the work is complete, and only there."""
     assert declaration.check(_note(look_first=True, proofs=[proof]), "x:1").look_first
     _refusal(_note(look_first=True, proofs=[proof, {"kind": "file", "path": "x", "contains": "y"}]))
+    record = {"kind": "record", "db": "x", "query": "select a from t", "equals": 1}
+    _refusal(_note(look_first=True, proofs=[proof, record]))
 
 
 def test_a_schemas_braces_are_no_placeholders() -> None:

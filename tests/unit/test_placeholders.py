@@ -151,11 +151,43 @@ def test_an_empty_program_is_refused() -> None:
 
 
 def test_options_of_a_proof() -> None:
-    """Every string of a proof expands, at any depth; numbers and flags stay."""
+    """Every string of a proof expands, at any depth; numbers and flags stay, and in params an input keeps its type."""
     options = {"path": "{workdir}/{doc}", "min_bytes": 1, "same_ok": True, "params": ["{doc}", 1, {"k": "{attempt}"}]}
-    expected = {"path": "/w/x", "min_bytes": 1, "same_ok": True, "params": ["x", 1, {"k": "2"}]}
+    expected = {"path": "/w/x", "min_bytes": 1, "same_ok": True, "params": ["x", 1, {"k": 2}]}
     assert placeholders.expand_options(options, _values(doc="x")) == expected
     assert placeholders.names_in(options) == {"workdir", "doc", "attempt"}
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "bound"),
+    [
+        ("7", "string", "7"),
+        (7, "integer", 7),
+        (7, "number", 7.0),
+        (7, ["number", "null"], 7.0),
+        (True, "boolean", True),
+        (None, ["string", "null"], None),
+    ],
+)
+def test_params_and_equals_keep_types(value: Any, declared: Any, bound: Any) -> None:
+    """A placeholder alone is the input's own value, a number as a float; beside other text it is text."""
+    schema = {"type": "object", "properties": {"x": {"type": declared}}}
+    given = {"x": value}
+    options = {"params": ["{x}", "<{x}>"], "equals": "{x}", "db": "{x}"}
+    expanded = placeholders.expand_options(options, given, placeholders.natives(schema, given))
+    assert (expanded["equals"], type(expanded["equals"])) == (bound, type(bound))
+    assert (expanded["params"][0], type(expanded["params"][0])) == (bound, type(bound))
+    assert expanded["params"][1].startswith("<")
+    assert isinstance(expanded["db"], str)
+
+
+def test_the_argv_of_a_proof_is_held_to_the_rules_of_one() -> None:
+    """An input that the program would read as an option is refused there too."""
+    assert placeholders.expand_options({"argv": ["cmp", "--", "{doc}"]}, _values(doc="-s")) == {
+        "argv": ["cmp", "--", "-s"]
+    }
+    with pytest.raises(PlaceholderProblem, match="would read it as an option"):
+        placeholders.expand_options({"argv": ["cmp", "{doc}"]}, _values(doc="-s"))
 
 
 @pytest.mark.parametrize("options", [{"params": {"k": "{nope}"}}, {"schema": "{nope}/s.json"}])

@@ -20,16 +20,10 @@ def fail_then_wait(ctx: Any, release: str) -> str:
     return "released"
 
 
-def record_holds(facts: Any) -> dict[str, str]:
-    """Reads the record with the id that was asked for, whatever the claim says."""
-    with sqlite3.connect(facts.inputs["db"]) as db:
-        row = db.execute("select owner from accounts where id = ?", (facts.inputs["id"],)).fetchone()
-    if row is None or row[0] != facts.inputs["owner"]:
-        raise proofq.NotProven(f"record {facts.inputs['id']} has {row and row[0]}")
-    return {"owner": row[0]}
+OWNER_IS_SET = proofq.proofs.record("{db}", "select owner from accounts where id = ?", ["{id}"], equals="{owner}")
 
 
-@proofq.agent(timeout_s=60, max_attempts=2, proofs=[proofq.proofs.python(record_holds)])
+@proofq.agent(timeout_s=60, max_attempts=2, proofs=[OWNER_IS_SET])
 def update_record(ctx: Any, db: str, id: int, owner: str, touched: int) -> dict[str, Any]:  # noqa: A002
     """Updates record `touched` and reports success about record `id`."""
     with sqlite3.connect(db) as opened:
