@@ -1,0 +1,119 @@
+"""`llm`, a program from the package index, as a command agent: whatever its provider does has the right end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.provided import PROMPT, Provided, provided
+
+pytestmark = pytest.mark.xdist_group("llm")
+
+PROGRAM = Path(sys.executable).with_name("llm")
+#: Requests of one run against errors that it thinks worth repeating: it has no knob for that.
+TRIES = 3
+TIMEOUT_S = 12
+
+
+@dataclass(frozen=True)
+class End:
+    """How a task must end: state, class of its failure ('' = none), attempts begun, and calls of the provider."""
+
+    state: str
+    kind: str = ""
+    attempts: int = 1
+    calls: int = 1
+
+
+#: By what the provider does; max_attempts is 2.
+ENDS = {
+    "good": End("verified", calls=2),
+    # Exit 0, and not a word of it true: it says so; half a sentence; a login page that it prints as nothing.
+    "lie": End("quarantined", "unverified", attempts=2, calls=2),
+    "cut": End("quarantined", "unverified", attempts=2, calls=2),
+    "html": End("quarantined", "unverified", attempts=2, calls=2),
+    "hang": End("failed", "timeout"),
+    "stall": End("failed", "timeout"),
+    "drip": End("failed", "timeout"),
+    "503x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
+    "529x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
+    "429x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
+    "429after2x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
+}
+#: The same program, declared with look_first: its proofs decide although it fails.
+LOOKING = {
+    "good-then-401@looks": End("verified", calls=2),
+    "good-then-503@looks": End("verified", calls=1 + TRIES),
+}
+
+# A database for each attempt: two runs at once that migrate one database break each other, even without logging (-n).
+AGENTS = f"""
+[agents.llm]
+command = [
+    "{PROGRAM}", "-m", "{{model}}", "--key", "dummy", "--functions", "{{project}}/tools.py",
+    "-d", "{{workdir}}/logs.db", '{PROMPT}',
+]
+inputs = {{ model = "str", text = "str", out = "str", sha256 = "str" }}
+env = {{ LLM_USER_PATH = "{{project}}/llm" }}
+pass_env = ["PQ_SITE_MARK"]
+timeout_s = {TIMEOUT_S}
+max_attempts = 2
+proofs = [{{ kind = "file", path = "{{out}}", sha256 = "{{sha256}}" }}]
+"""
+TOOLS = '''
+from pathlib import Path
+
+
+def write_file(path: str, text: str) -> str:
+    """Write a text to a file."""
+    Path(path).write_text(text + "\\n")
+    return "written"
+'''
+
+
+def _models() -> str:
+    lines = '- model_id: "{0}"\n  model_name: "{0}"\n  api_base: PROVIDER/v1\n  supports_tools: true\n'
+    return "".join(lines.format(name) for name in [*ENDS, *LOOKING])
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Provided]:
+    """A worker that serves llm, with its provider; every task of this file is enqueued at once."""
+    looks = AGENTS.replace("[agents.llm]", "[agents.llm_looks]\nlook_first = true")
+    with provided(AGENTS + looks, {"llm/extra-openai-models.yaml": _models(), "tools.py": TOOLS}) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def tasks(made: Provided) -> dict[str, str]:
+    """By behaviour, the id of its task. Those that take longest first."""
+    slow = sorted(ENDS, key=lambda name: ENDS[name].kind != "timeout")
+    return {name: made.enqueue("llm", name) for name in slow} | {
+        name: made.enqueue("llm_looks", name) for name in LOOKING
+    }
+
+
+@pytest.mark.parametrize("behaviour", [*ENDS, *LOOKING])
+def test_it_ends_as_it_must(made: Provided, tasks: dict[str, str], behaviour: str) -> None:
+    """State, class and attempts are right, the provider was asked no oftener than that takes, and nothing is held."""
+    end = {**ENDS, **LOOKING}[behaviour]
+    task = made.ended(tasks[behaviour], 100.0)
+    found = End(
+        task.state,
+        "" if task.failure is None else task.failure.kind,
+        task.facts.attempt,
+        made.provider.calls()[behaviour],
+    )
+    assert found == end, made.site.story(task.id)
+    made.check_end(task.id)
+
+
+def test_nothing_is_left(made: Provided, tasks: dict[str, str]) -> None:
+    """When all have ended, no lease and no process of an agent is left."""
+    for task_id in tasks.values():
+        made.ended(task_id, 100.0)
+    made.check_nothing_left()
