@@ -30,7 +30,6 @@ _KEYS = {
 }
 #: Keys of the contract that do nothing yet; each may be given only as what it is when left out.
 _NOT_BUILT: dict[str, tuple[JSON, ...]] = {
-    "stall_after_s": (None,),
     "reuse": (0,),
     "must_call": ((), []),
     "up": ({}, None),
@@ -127,6 +126,7 @@ class _Reader:
             provider=self.provider(),
             inputs_schema=schema,
             timeout_s=values.seconds(raw, "timeout_s", default.timeout_s),
+            stall_after_s=None if raw.get("stall_after_s") is None else values.seconds(raw, "stall_after_s", 0.0),
             max_attempts=values.count(raw, "max_attempts", default.max_attempts),
             max_age_s=values.seconds(raw, "max_age_s", default.max_age_s),
             cwd=self.template("cwd", default.cwd),

@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from proofq.policies import ending, lifecycle, settlement
+from proofq.policies import ending, lifecycle, settlement, stall
 from proofq.policies.agent import AgentSpec
 from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
 from proofq.policies.settlement import Limits
+from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import Verdict
 from proofq.workers.clock import Clock
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import RedisUnavailable
-from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner
+from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner, Stop
 from proofq.workers.record import Lease, Task
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.suspects import Suspects
@@ -45,6 +46,10 @@ class Running(Protocol):
     pid: int
     start_ticks: int
 
+    @property
+    def heard_s(self) -> float:
+        """When it last printed or reported progress, in seconds of the boot clock; 0 for never."""
+
     def kill(self, reason: str) -> None:
         """Begins to end the whole tree (TERM, grace, KILL); returns at once, the first reason is kept."""
 
@@ -65,6 +70,9 @@ class Performer(Protocol):
 
     def start(self, prepared: Any, timeout_s: float) -> Running:
         """Spawns and waits for the start to be confirmed; `AttemptFailed` (start_unconfirmed) with nothing left."""
+
+    def transcripts(self, prepared: Any) -> Transcripts:
+        """How the files look now in which the agent's program writes down what it does; never raises."""
 
 
 class Prover(Protocol):
@@ -139,12 +147,33 @@ class Attempts:
         started = self._settle(held, Event("start", self.name, fields=facts))
         if not started:
             held.stop("lost")
-        if not running.wait_ended(spec.timeout_s):
-            held.stop("timeout")
+        too_long = self._watched(running, prepared, spec)
+        if too_long is not None:
+            held.stop(too_long)
             running.wait_ended(None)
         held.detach()
         if started:
             self._ended(held, spec, running.ending())
+
+    def _watched(self, running: Running, prepared: Any, spec: AgentSpec) -> Stop | None:
+        """Waits until it ended by itself, or says why it must be ended. Sleeps until it could have stalled, no less."""
+        if spec.stall_after_s is None:
+            return None if running.wait_ended(spec.timeout_s) else "timeout"
+        now_s = self.clock.boottime()
+        deadline_s = now_s + spec.timeout_s
+        watch = stall.begin(spec.stall_after_s, self.performer.transcripts(prepared), now_s)
+        while not running.wait_ended(max(0.0, min(watch.due_s, deadline_s) - now_s)):
+            now_s = self.clock.boottime()
+            if now_s >= deadline_s:
+                return "timeout"
+            watch = stall.heard(watch, running.heard_s)
+            if now_s < watch.due_s:
+                continue
+            seen = stall.look(watch, self.performer.transcripts(prepared), now_s)
+            if seen is None:
+                return "stalled"
+            watch = seen
+        return None
 
     def _admit(self, held: Held) -> bool:
         """What must hold before an attempt starts; False when the lease is lost."""
@@ -252,6 +281,11 @@ def _timed_out(name: str, spec: AgentSpec) -> Event:
     return Event("failed", name, failure=failure)
 
 
+def _stalled(name: str, spec: AgentSpec) -> Event:
+    reason = f"gave no sign of progress for its stall_after_s of {spec.stall_after_s:g}: no output, no new ctx.progress"
+    return Event("failed", name, failure=Failure("stalled", f"{reason}, no growing transcript", phase="run"))
+
+
 def _given_back(reason: str) -> Callable[[str, AgentSpec], Event]:
     return lambda name, _: Event("give_back", name, reason)
 
@@ -259,6 +293,7 @@ def _given_back(reason: str) -> Callable[[str, AgentSpec], Event]:
 #: What each reason of a stop writes.
 _EVENTS: Mapping[str, Callable[[str, AgentSpec], Event]] = {
     "timeout": _timed_out,
+    "stalled": _stalled,
     "cancel": lambda name, _: Event("cancel", name, "its cancel was asked"),
     "drain": _given_back("the worker is draining"),
     "isolated": _given_back("the worker was out of contact for too long and stopped its agents"),

@@ -30,6 +30,7 @@ class Options(TypedDict, total=False):
     lane: str
     provider: str
     timeout_s: float | timedelta
+    stall_after_s: float | timedelta
     max_attempts: int
     max_age_s: float | timedelta
     cwd: str

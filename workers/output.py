@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from proofq.workers.clock import Clock
     from proofq.workers.report import ReportReader
 
 log = logging.getLogger(__name__)
@@ -122,29 +123,35 @@ class Streams:
         self.report = report
         #: Called by the pump's thread each time something of the report was read, and at its end.
         self.on_report: Callable[[], None] = lambda: None
+        #: When something was last printed, or new evidence of progress came, in seconds of the boot clock; 0 for never.
+        self.heard_s = 0.0
 
     def close(self) -> None:
         """Nothing more will come."""
         self.stdout.close()
         self.stderr.close()
 
-    def take(self, name: str, data: bytes) -> None:
-        """Take what was read from one of the pipes."""
+    def take(self, name: str, data: bytes, now_s: float) -> None:
+        """Take what was read from one of the pipes at `now_s`."""
         if name != "report":
             capture: Capture = getattr(self, name)
             capture.write(data)
+            self.heard_s = now_s if data else self.heard_s
             return
+        told = self.report.progress_count
         if data:
             self.report.feed(data)
         else:
             self.report.end()
+        self.heard_s = now_s if self.report.progress_count > told else self.heard_s
         self.on_report()
 
 
 class Pump:
     """The thread that reads all pipes. Owns the descriptors it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector.register(self._wake, selectors.EVENT_READ)
@@ -210,7 +217,7 @@ class Pump:
             return 0
         if not data:
             self._forget(streams, fd)
-        streams.take(name, data)
+        streams.take(name, data, self._clock.boottime())
         return len(data)
 
     def _finish(self, streams: Streams, then: Callable[[], None]) -> None:
@@ -221,7 +228,7 @@ class Pump:
             if fd in self._open[streams]:
                 self._forget(streams, fd)
                 if name == "report":
-                    streams.take(name, b"")
+                    streams.take(name, b"", self._clock.boottime())
         self._open.pop(streams, None)
         streams.close()
         then()

@@ -8,11 +8,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from proofq.policies import adapters
 from proofq.policies.agent import AgentSpec
 from proofq.policies.classify import classify_start
 from proofq.policies.failure import Failure
+from proofq.policies.stall import Transcripts
+from proofq.workers import transcripts
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.child import RUN_AGENT, RUN_PROOF
 from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
@@ -71,6 +75,9 @@ class LocalPerformer:
         else:
             why = f"its start was not confirmed within {timeout_s:g} s"
         raise AttemptFailed(Failure("start_unconfirmed", why, source="host", phase="start"))
+
+    def transcripts(self, prepared: Prepared) -> Transcripts:
+        return transcripts.look(Path(prepared.expanded.env["HOME"]), adapters.of(prepared.spec.adapter).transcripts)
 
 
 def _request(prepared: Prepared) -> SpawnRequest:

@@ -100,6 +100,11 @@ class Running:
         return report.progress_count, report.progress
 
     @property
+    def heard_s(self) -> float:
+        """When it last printed or gave new evidence to `ctx.progress`, in seconds of the boot clock; 0 for never."""
+        return self._streams.heard_s
+
+    @property
     def output_bytes(self) -> int:
         """Bytes printed so far, stdout and stderr."""
         return self._streams.stdout.total + self._streams.stderr.total

@@ -139,7 +139,7 @@ class Spawner:
         with theirs:
             self._process = self._start_forkserver(theirs)
         self._channel = Channel(ours)
-        self._pump = Pump()
+        self._pump = Pump(self._clock)
         try:
             self._channel.send({"type": "config", **self._config.to_dict()}, timeout_s=timeout_s)
             self._await_ready(timeout_s)

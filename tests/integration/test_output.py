@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proofq.workers.clock import SystemClock
 from proofq.workers.output import TAIL_BYTES, Capture, Pump, Streams, pipe
 from proofq.workers.report import ReportReader
 
@@ -85,7 +86,7 @@ def opened(pump, one):
 
 def test_finishing_takes_what_is_there_and_waits_for_nobody():
     """All that was written before the end arrives, although somebody still holds the pipes open."""
-    pump, one, done = Pump(), streams(), threading.Event()
+    pump, one, done = Pump(SystemClock()), streams(), threading.Event()
     writing = opened(pump, one)
     os.write(writing["stdout"], b"o" * 60_000)
     os.write(writing["stderr"], b"e")
@@ -102,7 +103,7 @@ def test_finishing_takes_what_is_there_and_waits_for_nobody():
 
 def test_one_attempts_trouble_does_not_stop_the_reading_of_another(caplog):
     """A callback that raises is logged, and the pump goes on."""
-    pump, bad, good, done = Pump(), streams(), streams(), threading.Event()
+    pump, bad, good, done = Pump(SystemClock()), streams(), streams(), threading.Event()
 
     def trouble():
         raise RuntimeError("trouble")
@@ -128,7 +129,7 @@ def open_files():
 def test_closing_closes_every_descriptor():
     """A pump that is closed with attempts open leaves nothing."""
     before = open_files()
-    pump = Pump()
+    pump = Pump(SystemClock())
     for end in opened(pump, streams()).values():
         os.close(end)
     pump.close()

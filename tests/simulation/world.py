@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from proofq.policies.agent import AgentSpec, Proof
 from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
+from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import ProofResult, Verdict, combine
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.record import Task
@@ -169,6 +170,7 @@ class SimRunning:
         self._world = world
         self._agent = agent
         self.pid = 1000 + agent.attempt
+        self.heard_s = 0.0
         self.start_ticks = agent.spawned_at
 
     def kill(self, reason: str) -> None:
@@ -227,6 +229,9 @@ class SimPerformer:
         agent.confirmed = True
         self._world.started.add((prepared.id, prepared.attempt))
         return SimRunning(self._world, agent)
+
+    def transcripts(self, prepared: Task) -> Transcripts:
+        return frozenset()
 
 
 class SimProver:
