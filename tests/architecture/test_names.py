@@ -34,11 +34,11 @@ def test_pytest_loads_no_second_copy() -> None:
 
 
 def test_mypy_reads_no_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What mypy checks are proofq (the linked folders in it) and tests, each file once."""
+    """What mypy checks are proofq (the linked folders in it), tests and benchmarks, each file once."""
     monkeypatch.chdir(ROOT)
     sources, _ = process_options([])
     names = {source.module for source in sources}
-    assert {name.split(".")[0] for name in names} == {"proofq", "tests"}
+    assert {name.split(".")[0] for name in names} == {"proofq", "tests", "benchmarks"}
     assert {"proofq.workers.errors", "proofq.policies"} <= names
     files = [os.path.realpath(source.path) for source in sources if source.path]
     assert len(files) == len(set(files))

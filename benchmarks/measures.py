@@ -1,0 +1,185 @@
+"""What is measured of one side, in fresh processes each time. Seconds, bytes and plain counts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import select
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.monitor import Monitor
+from benchmarks.sides import SLOTS, Ours, Side, Stock
+from proofq.workers import redis_binary
+from tests.servers import binaries
+from tests.waiting import until
+
+SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, Stock)}
+#: Samples before those that count: the first ones load what later ones find loaded.
+WARM_UP = 20
+#: Seconds before a measurement is given up.
+WITHIN_S = 600.0
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Redis commands of `tasks` tasks. `workers` and `producer` are clients' (MONITOR); `all` counts what scripts call
+    as well (INFO commandstats), the harness's own left out."""
+
+    tasks: int
+    workers: Counter[str]
+    producer: Counter[str]
+    all: Counter[str]
+
+    @property
+    def per_task(self) -> float:
+        """Client commands of one task, from its enqueue to its end."""
+        return (self.workers.total() + self.producer.total()) / self.tasks
+
+
+class WrongResult(Exception):
+    """A side did not do what was measured."""
+
+
+class _Gates:
+    """Every slot is held by a task until `open`: what is enqueued meanwhile waits, and all slots are known to be up."""
+
+    def __init__(self, side: Side) -> None:
+        self._go = side.files / "go"
+        ups = [side.files / f"up-{number}" for number in range(SLOTS)]
+        for up in ups:
+            side.enqueue("gate", out=side.out(), up=str(up), go=str(self._go))
+        until(lambda: all(up.exists() for up in ups), WITHIN_S, f"{SLOTS} gates of {side.name}")
+
+    def open(self) -> None:
+        """Let every slot go on."""
+        self._go.touch()
+
+
+def throughput(kind: type[Side], tasks: int) -> float:
+    """Tasks a second, from the moment all slots may begin until the last of `tasks` tasks has finished."""
+    with kind() as side:
+        side.connect()
+        gates = _Gates(side)
+        for _ in range(tasks):
+            side.enqueue("write", out=side.out())
+        begun = time.monotonic()
+        gates.open()
+        side.wait_done(tasks + SLOTS, WITHIN_S)
+        took_s = time.monotonic() - begun
+        _check(side, tasks + SLOTS)
+    return tasks / took_s
+
+
+def commands(kind: type[Side], tasks: int) -> tuple[Commands, float]:
+    """The commands of `tasks` tasks by name, and the KiB of Redis memory that one finished task keeps.
+
+    What the workers do meanwhile beside the tasks (beats, looking around) is counted with them.
+    """
+    with kind() as side:
+        side.connect(tcp=True)
+        gates = _Gates(side)
+        gates.open()
+        side.wait_done(SLOTS, WITHIN_S)
+        before_bytes, before = _memory(side), _stats(side)
+        with Monitor(side.server.socket, side.harness) as monitor:
+            for _ in range(tasks):
+                side.enqueue("write", out=side.out())
+            producer = monitor.harness_so_far()
+            side.wait_done(tasks + SLOTS, WITHIN_S)
+        everything = _stats(side) - before
+        kept = (_memory(side) - before_bytes) / tasks / 1024
+        _check(side, tasks + SLOTS)
+    seen = monitor.seen
+    looking = seen.harness - producer + Counter({"echo": 2, "monitor": 1, "info": 1})
+    return Commands(tasks, seen.workers, producer, everything - looking), kept
+
+
+def latency(kind: type[Side], samples: int) -> list[float]:
+    """Seconds from just before the enqueue call to the agent's first line, one task at a time on an idle side."""
+    found = []
+    with kind() as side:
+        side.connect()
+        fifo = side.files / "fifo"
+        os.mkfifo(fifo)
+        # Both ends, so that no task waits in open() for a reader.
+        descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            for number in range(samples + WARM_UP):
+                begun = time.clock_gettime(time.CLOCK_MONOTONIC)
+                side.enqueue("first_line", out=side.out(), fifo=str(fifo))
+                found.append(_read_time(descriptor) - begun)
+                side.wait_done(number + 1, WITHIN_S)
+                # Apart from each other, and in step with no timer of either side.
+                time.sleep(0.005 + 0.015 * random.random())
+        finally:
+            os.close(descriptor)
+        _check(side, samples + WARM_UP)
+    return found[WARM_UP:]
+
+
+def idle(for_s: float) -> dict[str, float]:
+    """Client commands a second of each side's processes, on average, both idle at the same time."""
+    with Ours() as ours, Stock() as stock:
+        for side in (ours, stock):
+            side.connect()
+            gates = _Gates(side)
+            gates.open()
+            side.wait_done(SLOTS, WITHIN_S)
+        # What follows the last task is not idling.
+        time.sleep(2.0)
+        with Monitor(ours.server.socket, ours.harness) as mine, Monitor(stock.server.socket, stock.harness) as theirs:
+            time.sleep(for_s)
+        return {
+            Ours.name: mine.seen.workers.total() / for_s / Ours.processes,
+            Stock.name: theirs.seen.workers.total() / for_s / Stock.processes,
+        }
+
+
+def _check(side: Side, tasks: int) -> None:
+    """Every task wrote its file; on our side every task is verified."""
+    files = [path for path in side.files.iterdir() if path.name.isdigit() and path.stat().st_size > 0]
+    wrong = side.unproven()
+    if len(files) != tasks or wrong:
+        raise WrongResult(f"{side.name}: {len(files)} of {tasks} files, {wrong[:3]}\n{side.log()}")
+
+
+def _stats(side: Side) -> Counter[str]:
+    return Counter({
+        name.removeprefix("cmdstat_").split("|")[0]: row["calls"]
+        for name, row in side.harness.info("commandstats").items()
+    })  # fmt: skip
+
+
+def _memory(side: Side) -> int:
+    """Bytes of all keys, by MEMORY USAGE."""
+    names = list(side.harness.scan_iter(count=1000))
+    pipe = side.harness.pipeline(transaction=False)
+    for name in names:
+        pipe.memory_usage(name, samples=0)
+    return sum(size or 0 for size in pipe.execute())
+
+
+def _read_time(descriptor: int) -> float:
+    ready, _, _ = select.select([descriptor], [], [], 30.0)
+    if not ready:
+        raise WrongResult("a task did not start within 30 s")
+    return float(os.read(descriptor, 64))
+
+
+def load() -> float:
+    """How busy the machine has been in the last minute, with us and beside us."""
+    return os.getloadavg()[0]
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on."""
+    server = redis_binary.identify(binaries()[0])
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "server": f"{server.product} {server.version}",
+    }

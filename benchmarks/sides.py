@@ -1,0 +1,210 @@
+"""The two that are measured: `proofq worker` with four slots, and `rq worker-pool -n 4`. Each with its own server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import redis
+from rq import Queue
+
+from proofq.policies import lifecycle
+from proofq.workers import keys, known_agents, producer, session
+from proofq.workers.known_agents import KnownAgent
+from proofq.workers.producer import Request
+from tests.servers import PrivateServer, binaries
+from tests.waiting import until
+
+PROJECT = Path(__file__).with_name("project")
+SLOTS = 4
+#: Seconds for a worker to come up, and to leave when told to.
+READY_S, LEAVE_S = 60.0, 30.0
+
+
+class Side:
+    """A server, and workers on it that are reached by its unix socket. The harness itself comes by TCP, which is how
+    MONITOR tells its commands from theirs."""
+
+    name = ""
+    #: Processes that serve, and so speak to Redis while idle.
+    processes = 0
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="pqbench-"))
+        self.project = self.root / "project"
+        shutil.copytree(PROJECT, self.project)
+        self.files = self.root / "files"
+        self.files.mkdir()
+        self.port = free_port()
+        self.server = PrivateServer(binaries()[0], port=self.port).start()
+        self.harness: Any = redis.Redis(host="127.0.0.1", port=self.port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._count = 0
+
+    def __enter__(self) -> Side:
+        self._process = subprocess.Popen(
+            self._command(),
+            cwd=self.project,
+            env=self._environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.root / "worker.log").open("wb"),
+            start_new_session=True,
+        )
+        try:
+            until(self._ready, READY_S, f"{self.name} to be ready: {self.log()}")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers, then the server, and remove every file."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(LEAVE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        self.harness.close()
+        self.server.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def log(self) -> str:
+        """The end of what the workers said."""
+        path = self.root / "worker.log"
+        return path.read_text(errors="replace")[-3000:] if path.exists() else ""
+
+    def out(self) -> str:
+        """A path for the next task to write to."""
+        self._count += 1
+        return str(self.files / f"{self._count:06}")
+
+    def done(self) -> int:
+        """Tasks in RQ's registry of the finished: the same look at both sides."""
+        pipe = self.harness.pipeline(transaction=False)
+        for queue in self._queues():
+            pipe.zcard(keys.rq_registry("finished", queue))
+        return sum(pipe.execute())
+
+    def wait_done(self, count: int, within_s: float) -> None:
+        """Wait until so many have finished."""
+        until(lambda: self.done() >= count, within_s, f"{count} finished tasks of {self.name}: {self.log()}")
+
+    # --- what differs ----------------------------------------------------------------------------------------------
+
+    def connect(self, *, tcp: bool = False) -> None:
+        """Make the producer's connection, by the unix socket or by TCP."""
+        raise NotImplementedError
+
+    def enqueue(self, what: str, **inputs: str) -> None:
+        """Enqueue one task."""
+        raise NotImplementedError
+
+    def unproven(self) -> list[str]:
+        """What is wrong with the tasks that ended."""
+        raise NotImplementedError
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _queues(self) -> list[str]:
+        raise NotImplementedError
+
+    def _ready(self) -> bool:
+        raise NotImplementedError
+
+    def _environ(self) -> dict[str, str]:
+        home = self.root / "home"
+        home.mkdir(exist_ok=True)
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "PROOFQ_REDIS_URL": self.server.url,
+            "PROOFQ_CONFIG": str(self.project / "proofq.toml"),
+        }
+
+    def _url(self, tcp: bool) -> str:
+        return f"redis://127.0.0.1:{self.port}" if tcp else self.server.url
+
+
+class Ours(Side):
+    """One worker of four slots: one supervisor speaks to Redis."""
+
+    name = "proofq"
+    processes = 1
+    _agents = ("write", "gate", "first_line")
+
+    def connect(self, *, tcp: bool = False) -> None:
+        self._session = session.open_session(self.project, {**self._environ(), "PROOFQ_REDIS_URL": self._url(tcp)})
+        self._known: dict[str, KnownAgent] = {name: known_agents.find(self._session, name) for name in self._agents}
+
+    def enqueue(self, what: str, **inputs: str) -> None:
+        producer.enqueue(self._session, self._known[what], inputs, Request(), "bench")
+
+    def unproven(self) -> list[str]:
+        store = self._session.store
+        tasks = store.read_many(store.newest(0, 1_000_000))
+        return [f"{task.id} is {task.state}" for task in tasks if task.state != lifecycle.VERIFIED]
+
+    def _command(self) -> list[str]:
+        return [_program("proofq"), "worker"]
+
+    def _queues(self) -> list[str]:
+        return [keys.queue_of("work", name) for name in self._agents]
+
+    def _ready(self) -> bool:
+        owners = self.harness.zrange(keys.OWNERS, 0, -1)
+        return any(self.harness.hget(keys.owner(owner.decode()), "state") == b"ready" for owner in owners)
+
+
+class Stock(Side):
+    """RQ's own pool of four workers, one fork for each job, as it comes but for the log's level."""
+
+    name = "rq"
+    #: The pool and its four workers.
+    processes = 1 + SLOTS
+
+    def connect(self, *, tcp: bool = False) -> None:
+        self._queue = Queue("bench", connection=redis.Redis.from_url(self._url(tcp)))
+
+    def enqueue(self, what: str, **inputs: str) -> None:
+        self._queue.enqueue(f"bench_jobs.{what}", kwargs=inputs)
+
+    def unproven(self) -> list[str]:
+        failed = self.harness.zcard(keys.rq_registry("failed", "bench"))
+        return [f"{failed} jobs failed"] if failed else []
+
+    def _command(self) -> list[str]:
+        options = ["-n", str(SLOTS), "-u", self.server.url, "--logging-level", "WARNING", "bench"]
+        return [_program("rq"), "worker-pool", *options]
+
+    def _queues(self) -> list[str]:
+        return ["bench"]
+
+    def _ready(self) -> bool:
+        return bool(self.harness.scard("rq:workers") == SLOTS)
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on just now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port

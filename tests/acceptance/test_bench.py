@@ -1,0 +1,78 @@
+"""`make bench` measures what it says it measures; how fast anything is, is asserted nowhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import redis
+
+from benchmarks.monitor import Monitor
+from benchmarks.report import quantiles
+from benchmarks.sides import free_port
+from tests.servers import PrivateServer, binaries
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_monitor_counts_exactly_whose_commands_they_are() -> None:
+    """A known sequence of a worker, a script and the harness is counted to the command."""
+    with PrivateServer(binaries()[0], port=free_port()) as server:
+        worker = redis.Redis.from_url(server.url)
+        harness = redis.Redis(host="127.0.0.1", port=server.port)
+        with Monitor(server.socket, harness) as monitor:
+            for number in range(7):
+                worker.hset("h", 'a b]"c', number)
+            worker.eval("redis.call('INCR', 'n') redis.call('INCR', 'n') return redis.call('HGETALL', 'h')", 0)
+            harness.incr("m")
+            before = monitor.harness_so_far()
+            pipe = worker.pipeline()
+            pipe.lpush("l", '[0 lua] "get"')
+            pipe.execute()
+            harness.ping()
+        worker.ping()
+    assert _commands(monitor.seen.workers) == {"hset": 7, "eval": 1, "multi": 1, "lpush": 1, "exec": 1}
+    assert _commands(monitor.seen.scripts) == {"incr": 2, "hgetall": 1}
+    assert _commands(before) == {"incrby": 1}
+    assert _commands(monitor.seen.harness) == {"incrby": 1, "ping": 1}
+
+
+def _commands(counts: Counter[str]) -> dict[str, int]:
+    """Without what a new connection says first."""
+    return {name: count for name, count in counts.items() if name not in {"hello", "client"}}
+
+
+def test_quantiles_are_by_nearest_rank() -> None:
+    """Of 1,000 samples p99 is one of the largest eleven, and the last is the largest."""
+    found = quantiles([number / 1000 for number in range(1000, 0, -1)])
+    assert found == {"min": 1.0, "p50": 501.0, "p90": 900.0, "p99": 990.0, "max": 1000.0, "samples": 1000}
+
+
+@pytest.mark.timeout(300)
+def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
+    """The whole run with five tasks: every figure is there and possible, and each task took the commands it takes."""
+    out = tmp_path / "figures.json"
+    options = ["--tasks", "5", "--rounds", "1", "--samples", "3", "--count", "5", "--idle-s", "2", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *options, "--json", str(out)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "at least stock's" in done.stdout
+    figures = json.loads(out.read_text())
+    for side in ("proofq", "rq"):
+        assert figures["throughput"][side]["median"] > 0
+        assert figures["latency_ms"][side]["samples"] == 3
+        assert 0 < figures["latency_ms"][side]["p50"] < 30_000
+        assert figures["kib_per_task"][side] > 0.5
+        assert figures["idle_commands_per_s"][side] > 0
+    ours, stock = figures["commands"]["proofq"], figures["commands"]["rq"]
+    # lease, baseline, start, claim, verify, and besides only what the clock makes: beats and looks around.
+    assert 5 <= ours["workers"]["evalsha"] < 25
+    assert ours["producer"] == {"evalsha": 1}
+    assert ours["commandstats"]["lpop"] == 1
+    assert stock["producer"]["rpush"] == 1
+    assert stock["workers"]["blmove"] >= 1
