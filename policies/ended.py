@@ -14,7 +14,7 @@ class Ending:
     `exit_code` or `signal` is set (neither: nobody saw its end). `killed_by` is the reason of ours, '' if we sent no
     signal. `report` is what a function child said last: {"result": …} or {"failure": {…}}; None for commands.
     `output_tail` is the end of what it printed (stdout, then stderr); `stdout` all of it, None where it was more than
-    is kept.
+    is kept; `stdout_end` the newest of it that is kept.
     """
 
     exit_code: int | None
@@ -23,6 +23,7 @@ class Ending:
     report: Mapping[str, Any] | None = None
     output_tail: str = ""
     stdout: bytes | None = None
+    stdout_end: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from proofq.policies import inputs, placeholders
+from proofq.policies import adapters, inputs, placeholders
 from proofq.policies.agent import AgentSpec, Proof, Provider
 from proofq.policies.failure import Failure
 from proofq.workers import places
@@ -88,7 +88,7 @@ class Expander:
         key_env = provider.key_env if provider else None
         wanted = [*COMMON, *spec.pass_env, *([key_env] if key_env else [])]
         passed = {name: self.environ[name] for name in wanted if name in self.environ and name not in WITHHELD}
-        return passed | {
+        return {**adapters.of(spec.adapter).env, **passed} | {
             "HOME": str(mine.home),
             "TMPDIR": str(mine.tmp),
             "PROOFQ_TASK_ID": task.id,

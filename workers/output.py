@@ -38,14 +38,14 @@ class Capture:
     """One stream of one attempt. Written by the pump's thread; any thread may read what it has so far.
 
     `path` is a file made anew with mode 0600, holding at most `cap_bytes`, the newest; None keeps only the tail.
-    `keep_whole`: what fits under the cap can be read by `whole` after the end, too.
+    `keep`: what is on disk can be read by `whole` and `newest` after the end, too.
     Raises OSError when the file cannot be made. A disk that fails later is remembered in `problem`.
     """
 
-    def __init__(self, path: Path | None, cap_bytes: int = CAP_BYTES, *, keep_whole: bool = False) -> None:
+    def __init__(self, path: Path | None, cap_bytes: int = CAP_BYTES, *, keep: bool = False) -> None:
         self._cap = cap_bytes
-        self._keep_whole = keep_whole
-        self._whole: bytes | None = None
+        self._keep = keep
+        self._kept: bytes | None = None
         self._tail = bytearray()
         self._on_disk = 0
         self._lock = threading.Lock()
@@ -68,7 +68,13 @@ class Capture:
         with self._lock:
             if self.total <= len(self._tail):
                 return bytes(self._tail)
-            return self._whole if self._fd < 0 else self._read_whole()
+            kept = self._on_hand()
+            return kept if kept is not None and len(kept) == self.total else None
+
+    def newest(self) -> bytes:
+        """The newest of what was printed: at least half the cap while there is a file, at least the tail."""
+        with self._lock:
+            return self._on_hand() or bytes(self._tail)
 
     def write(self, data: bytes) -> None:
         """Take what was read from the stream."""
@@ -89,16 +95,18 @@ class Capture:
             if self._fd < 0:
                 return
             try:
-                self._whole = self._read_whole() if self._keep_whole else None
+                self._kept = self._on_disk_now() if self._keep else None
             except OSError as error:
                 self.problem = error
             os.close(self._fd)
             self._fd = -1
 
-    def _read_whole(self) -> bytes | None:
+    def _on_hand(self) -> bytes | None:
+        return self._kept if self._fd < 0 else self._on_disk_now()
+
+    def _on_disk_now(self) -> bytes | None:
         # Read by the descriptor: by its name an agent may have put another file in its place.
-        complete = self.problem is None and self.total == self._on_disk
-        return os.pread(self._fd, self._on_disk, 0) if complete else None
+        return os.pread(self._fd, self._on_disk, 0) if self.problem is None else None
 
     def _store(self, data: memoryview) -> None:
         """Append; when that would pass the cap, first move the newest half to the front."""

@@ -91,8 +91,8 @@ def _request(prepared: Prepared) -> SpawnRequest:
         "stderr": places.stderr,
     }
     if spec.kind == "command":
-        document = any(proof.kind == "json" for proof in spec.proofs)
-        return SpawnRequest(kind="command", argv=expanded.argv, keep_stdout=document, **common)
+        keep = adapters.of(spec.adapter).reads_stdout or any(proof.kind == "json" for proof in spec.proofs)
+        return SpawnRequest(kind="command", argv=expanded.argv, keep_stdout=keep, **common)
     payload = {
         "agent": spec.name,
         "inputs": dict(expanded.inputs),

@@ -90,7 +90,13 @@ class Running:
         if ended is None:
             raise RuntimeError("asked for the ending of a process that runs")
         return Ending(
-            ended.exit_code, ended.signal, ended.killed_by, ended.report, self.output_tail(), self.full_stdout()
+            ended.exit_code,
+            ended.signal,
+            ended.killed_by,
+            ended.report,
+            self.output_tail(),
+            self.full_stdout(),
+            self._streams.stdout.newest(),
         )
 
     @property

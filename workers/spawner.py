@@ -87,7 +87,7 @@ class SpawnRequest:
     stderr: Path | None = None
     #: Bytes of each stream kept on disk, the newest.
     output_cap_bytes: int = CAP_BYTES
-    #: Have all of stdout ready after the end, as far as it fits under the cap.
+    #: Have what is kept of stdout ready after the end, too, all of it where it fits under the cap.
     keep_stdout: bool = False
     #: More descriptors for the child: its number, 3 or above without a gap, to ours, which stay open here.
     fds: Mapping[int, int] = field(default_factory=dict)

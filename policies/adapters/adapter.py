@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from proofq.policies.ended import Claim, Ending
 from proofq.policies.failure import Failure
@@ -15,9 +15,12 @@ class Adapter:
 
     `outcome(ending, document)` says what its end means: a claim, or a failure with its class. `document` is True where
     a `json` proof wants the claim to be one strict JSON document. `transcripts` are globs of the files in which it
-    writes down what it does while it does it, relative to its HOME; () where it keeps none.
+    writes down what it does while it does it, relative to its HOME; () where it keeps none. `env` are variables it is
+    given unless the declaration sets them. `reads_stdout`: `outcome` needs the newest MiB of stdout, not just its tail.
     """
 
     name: str
     outcome: Callable[[Ending, bool], Claim | Failure]
     transcripts: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    reads_stdout: bool = False

@@ -34,7 +34,7 @@ def test_the_newest_bytes_are_on_disk_and_never_more_than_the_cap(tmp_path, cap,
 def test_the_whole_is_there_only_when_it_is_whole(tmp_path):
     """Also after the end, read from our own descriptor: a file put in its place changes nothing."""
     size = TAIL_BYTES + 10
-    capture = Capture(tmp_path / "out", size, keep_whole=True)
+    capture = Capture(tmp_path / "out", size, keep=True)
     capture.write(b"x" * size)
     (tmp_path / "out").unlink()
     (tmp_path / "out").write_text("forged")
@@ -42,7 +42,7 @@ def test_the_whole_is_there_only_when_it_is_whole(tmp_path):
     capture.close()
     assert capture.whole() == b"x" * size
     assert (tmp_path / "out").read_text() == "forged"
-    capture = Capture(tmp_path / "more", size, keep_whole=True)
+    capture = Capture(tmp_path / "more", size, keep=True)
     capture.write(b"x" * size)
     capture.write(b"y")
     assert capture.whole() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from proofq.policies.agent import AgentSpec, Proof
 from proofq.policies.ended import Claim, Ending
 from proofq.policies.failure import Failure
 
+#: What claude 2.1.197 printed against a provider on loopback; lists of names and places of that machine left out.
+PRINTED = Path(__file__).with_name("fixtures") / "claude"
 GOOD: dict[str, Any] = {
     "type": "result",
     "subtype": "success",
@@ -22,13 +25,58 @@ GOOD: dict[str, Any] = {
     "total_cost_usd": 0.25,
     "permission_denials": [],
 }
+INIT = b'{"type":"system","subtype":"init","session_id":"7a1c"}\n'
 
 
 def _outcome(code: int = 0, document: bool = False, **changes: Any) -> Claim | Failure:
     line = json.dumps({**GOOD, **changes}).encode()
     proofs = (Proof("json"),) if document else ()
     spec = AgentSpec("note", "command", adapter="claude", proofs=proofs)
-    return ending.of(Ending(code, None, stdout=b'{"type":"system"}\n' + line + b"\n"), spec)
+    return ending.of(Ending(code, None, stdout_end=INIT + line + b"\n"), spec)
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "kind", "wait_s"),
+    [
+        ("401", 1, "auth", None),
+        ("403", 1, "auth", None),
+        ("404", 1, "bad_input", None),
+        ("429", 1, "rate_limited", None),
+        ("429_after_3", 1, "rate_limited", 3.0),
+        ("429_after_600", 1, "rate_limited", None),
+        ("503", 1, "overloaded", None),
+        ("529", 1, "overloaded", None),
+        ("context", 1, "context_overflow", None),
+        ("credit", 1, "quota", None),
+        ("cut", 1, "network", None),
+        ("denied", 0, "bad_input", None),
+        ("empty", 0, "malformed_output", None),
+        ("hang", 1, "timeout", None),
+        ("html", 1, "network", None),
+        ("max_turns", 1, "budget", None),
+        ("ok_then_401", 1, "auth", None),
+        ("refusal", 1, "content_refused", None),
+        ("truncated", 1, "malformed_output", None),
+        ("unreachable", 1, "network", None),
+    ],
+)
+def test_what_it_really_printed_has_its_class(case: str, code: int, kind: str, wait_s: float | None) -> None:
+    """Each way it was seen to fail, as it printed it: its class, and a wait only where the provider said one."""
+    printed = (PRINTED / f"{case}.jsonl").read_bytes()
+    outcome = adapters.of("claude").outcome(Ending(code, None, stdout_end=printed), False)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.retry_after_s) == (kind, wait_s), outcome.reason
+
+
+@pytest.mark.parametrize("case", ["good", "lie"])
+def test_a_lie_looks_like_the_truth(case: str) -> None:
+    """Nothing it prints tells a lie from good work: both are claims, which is all that they are."""
+    printed = (PRINTED / f"{case}.jsonl").read_bytes()
+    for output in (printed, printed.splitlines()[-1], b"[" + b",".join(printed.splitlines()) + b"]"):
+        outcome = adapters.of("claude").outcome(Ending(0, None, stdout_end=output), False)
+        assert isinstance(outcome, Claim)
+        assert outcome.value["result"] == "Done, file written."
+        assert set(outcome.value["usage"]) >= {"input_tokens", "output_tokens"}
 
 
 def test_success_is_claimed_with_what_it_said() -> None:
@@ -58,6 +106,11 @@ def test_success_is_claimed_with_what_it_said() -> None:
         (0, {"subtype": "error_max_budget_usd", "is_error": True}, "budget"),
         (0, {"subtype": "error_during_execution"}, "unknown"),
         (0, {"permission_denials": [{"tool_name": "Write"}]}, "bad_input"),
+        (0, {"permission_denials": None}, "bad_input"),
+        (0, {"stop_reason": "tool_use"}, "malformed_output"),
+        (0, {"session_id": "another"}, "malformed_output"),
+        (0, {"subtype": "error_max_structured_output_retries"}, "malformed_output"),
+        (1, {"is_error": True, "api_error_status": None, "errors": ["Not logged in"], "result": None}, "auth"),
         (0, {"num_turns": 0}, "malformed_output"),
         (0, {"num_turns": True}, "malformed_output"),
         (0, {"result": "  "}, "malformed_output"),
@@ -78,10 +131,22 @@ def test_each_miss_has_a_class(code: int, changes: dict[str, Any], kind: str) ->
 def test_without_a_result_nothing_is_claimed(stdout: bytes) -> None:
     """Nothing, a text or half a document: malformed with exit 0, else what the exit says."""
     spec = AgentSpec("note", "command", adapter="claude")
-    said, died = (ending.of(Ending(code, None, stdout=stdout), spec) for code in (0, 137))
+    said, died = (ending.of(Ending(code, None, stdout_end=stdout), spec) for code in (0, 137))
     assert isinstance(said, Failure)
     assert isinstance(died, Failure)
     assert (said.kind, died.kind) == ("malformed_output", "resource")
+
+
+def test_one_result_and_no_more() -> None:
+    """Two results are no result: whoever wrote one of them, it is not to be chosen from. Long lines are passed over."""
+    line = json.dumps(GOOD, separators=(",", ":")).encode()
+    spec = AgentSpec("note", "command", adapter="claude")
+    printed = INIT + b'{"type":"user","content":"' + b"x" * 200_000 + b'"}\n' + line
+    assert isinstance(ending.of(Ending(0, None, stdout_end=printed), spec), Claim)
+    for first in (line, line.replace(b"Done.", b"x" * 100_000)):
+        twice = ending.of(Ending(0, None, stdout_end=first + b"\n" + line), spec)
+        assert isinstance(twice, Failure)
+        assert (twice.kind, twice.reason) == ("malformed_output", "it gave more than one result")
 
 
 def test_a_json_proof_wants_its_answer_to_be_a_document() -> None:
@@ -90,6 +155,7 @@ def test_a_json_proof_wants_its_answer_to_be_a_document() -> None:
     fenced = _outcome(document=True, result='```json\n{"a": 1}\n```')
     assert isinstance(fenced, Failure)
     assert fenced.kind == "malformed_output"
+    assert _outcome(document=True, result="", structured_output={"a": 2}) == Claim({"a": 2})
 
 
 def test_adapters_have_their_names() -> None:
