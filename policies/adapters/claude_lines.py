@@ -76,10 +76,10 @@ def retry(event: Mapping[str, Any]) -> Retry | None:
     if event.get("type") != "system" or event.get("subtype") != "api_retry":
         return None
     status, delay_ms = event.get("error_status"), event.get("retry_delay_ms")
-    whole = type(delay_ms) in (int, float) and 1000 <= delay_ms < 1e12 and delay_ms % 1000 == 0
-    return Retry(
-        status if type(status) is int else None, _word(event, "error")[:100], delay_ms / 1000 if whole else None
-    )
+    asked_s = None
+    if isinstance(delay_ms, int | float) and 1000 <= delay_ms < 1e12 and delay_ms % 1000 == 0:
+        asked_s = delay_ms / 1000
+    return Retry(status if type(status) is int else None, _word(event, "error")[:100], asked_s)
 
 
 def listed(event: Mapping[str, Any], name: str) -> list[Any]:
