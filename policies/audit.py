@@ -18,6 +18,7 @@ from proofq.policies.lifecycle import (
     FIELDS,
     HELD,
     LEASED,
+    NUMBERS,
     OWNED,
     QUARANTINED,
     QUEUED,
@@ -57,8 +58,8 @@ class View:
     `in_queue`: how often its id stands in its queue; `registries`: RQ's statuses whose registry holds it, `started`
     aside; `started`: the fences under which it stands in the started registry; `results`: RQ's results, oldest first,
     as "successful", "failed" or another word. `listed`, `expires`, `due`: its scores among all tasks, the ages and the
-    due (None = not a member); `lease`: the fence its owner's leases hold for it; `owner_known`: whether that owner has
-    a deadline.
+    due; `counted`: the number of the state under which its lane counts it (None = not a member); `lease`: the fence
+    its owner's leases hold for it; `owner_known`: whether that owner has a deadline.
     """
 
     id: str
@@ -73,6 +74,7 @@ class View:
     listed: float | None
     expires: float | None
     due: float | None
+    counted: float | None
     lease: str | None
     owner_known: bool
 
@@ -283,6 +285,13 @@ def _lease(view: View) -> Iterator[str]:
         yield f"its owner {view.row.get('owner')} is unknown: nobody would ever take it over"
 
 
+def _counted_as(view: View) -> Iterator[str]:
+    if view.counted != NUMBERS.get(view.state):
+        names = {number: state for state, number in NUMBERS.items()}
+        where = "not counted" if view.counted is None else f"counted as {names.get(int(view.counted), view.counted)}"
+        yield f"it is {where} although it is {view.state}"
+
+
 def _lists(view: View) -> Iterator[str]:
     wanted = {
         "tasks": (view.listed, "enqueued_at", True),
@@ -359,13 +368,14 @@ RULES: Final[Mapping[str, tuple[str, Rule]]] = {
     "missing_field": ("every field that explains the state is there", _missing_fields),
     "lease_agrees": ("the owner that an owned task names holds its lease under its fence, and can be reaped", _lease),
     "lists": ("tasks, ages and due hold exactly the tasks they should, at the right time", _lists),
+    "counted_as": ("its lane counts it once, under the state it is in", _counted_as),
     "rq_job": ("RQ's job hash is there, its status is map(state), and nothing of a past attempt stands", _rq_job),
     "rq_place": ("the id is in exactly one place of RQ's: its queue once, or the registry of its status", _rq_place),
     "rq_result": ("a terminal task has one RQ result, of the right type; any other has none", _rq_result),
 }
 
-#: Rules about RQ's view, which a stranger's key can disturb without disturbing a task.
-VIEW_RULES: Final = frozenset({"rq_job", "rq_place", "rq_result"})
+#: Rules about views (RQ's, the counts by state), which a stranger's key can disturb without disturbing a task.
+VIEW_RULES: Final = frozenset({"counted_as", "rq_job", "rq_place", "rq_result"})
 
 
 def check(view: View) -> list[Violation]:

@@ -37,6 +37,22 @@ STATES: Final[dict[str, str]] = {
     EXPIRED: "ended: waited longer than its max_age_s",
 }
 
+#: The number under which Redis keeps each state, so that tasks can be counted by state. Stored: never renumbered.
+NUMBERS: Final[dict[str, int]] = {
+    QUEUED: 1,
+    LEASED: 2,
+    RUNNING: 3,
+    CLAIMED_DONE: 4,
+    VERIFIED: 5,
+    FINISHED_UNPROVEN: 6,
+    DEFERRED: 7,
+    HELD: 8,
+    FAILED: 9,
+    QUARANTINED: 10,
+    CANCELLED: 11,
+    EXPIRED: 12,
+}
+
 #: States in which a slot or a reaper holds the lease of the open attempt.
 OWNED: Final[frozenset[str]] = frozenset({LEASED, RUNNING, CLAIMED_DONE})
 #: States that only a human's replay leaves.

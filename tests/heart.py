@@ -248,7 +248,9 @@ _JOB: Final = (keys.rq_job("t"),)
 _OF_OWNER: Final = (keys.OWNERS, keys.owner("o"), keys.leases("o"), keys.host(HOST))
 _SETTLE: Final = (*_ROWS, keys.DUE, keys.AGES, keys.OWNERS)
 _HOLDER: Final = (*_SETTLE, keys.leases("o"))
-_STARTED: Final = (*_JOB, keys.rq_registry("started", QUEUE))
+#: Views that every move touches.
+_MOVED: Final = (*_JOB, keys.states("work"))
+_STARTED: Final = (*_MOVED, keys.rq_registry("started", QUEUE))
 _QUEUED: Final = (keys.rq_queue(QUEUE), keys.RQ_QUEUES)
 _BORN: Final = (
     *_ROWS, *_JOB, *_QUEUED, keys.rq_registry("deferred", QUEUE), keys.TASKS, keys.AGES, keys.DUE,
@@ -262,15 +264,15 @@ def _registry(status: str) -> str:
 
 #: Every request that writes, in the order of a task's life.
 REQUESTS: Final = (
-    Request("enqueue", _enqueue, (*_BORN, keys.key(AGENT, "k")), (), "queued", "enqueue"),
-    Request("enqueue_later", _enqueue_later, _BORN, (), "deferred", "enqueue_later"),
+    Request("enqueue", _enqueue, (*_BORN, keys.key(AGENT, "k")), (keys.states("work"),), "queued", "enqueue"),
+    Request("enqueue_later", _enqueue_later, _BORN, (keys.states("work"),), "deferred", "enqueue_later"),
     Request(
         "lease", _lease,
         (keys.OWNERS, keys.leases("o"), keys.GRANTS + "o", keys.AGES, keys.STRAYS), _STARTED, "leased", "lease",
     ),
     Request("beat", _beat, (keys.OWNERS, keys.leases("o"))),
-    Request("start", _leased(START, "leased"), _HOLDER[:-1], _JOB, "running", "start"),
-    Request("claim", _leased(CLAIM, "running"), _HOLDER[:-1], _JOB, "claimed_done", "claim"),
+    Request("start", _leased(START, "leased"), _HOLDER[:-1], _MOVED, "running", "start"),
+    Request("claim", _leased(CLAIM, "running"), _HOLDER[:-1], _MOVED, "claimed_done", "claim"),
     Request(
         "verify", _leased(Event("verify", "worker", verdict=VERDICT), "claimed_done"),
         _HOLDER, (*_STARTED, _registry("finished"), _ENDED), "verified", "verify",
@@ -297,20 +299,20 @@ REQUESTS: Final = (
     ),
     Request(
         "cancel_queued", _unleased(Event("cancel", "test", "asked"), "queued"),
-        _SETTLE, (*_JOB, keys.rq_queue(QUEUE), _registry("canceled"), _ENDED), "cancelled", "cancel",
+        _SETTLE, (*_MOVED, keys.rq_queue(QUEUE), _registry("canceled"), _ENDED), "cancelled", "cancel",
     ),
     Request("ask_cancel", _unleased(Event("cancel", "test"), "running"), _SETTLE, _JOB, "running", "ask_cancel"),
     Request(
         "due", _unleased(Event("due", "test"), "deferred"),
-        _SETTLE, (*_JOB, _registry("deferred"), *_QUEUED), "queued", "due",
+        _SETTLE, (*_MOVED, _registry("deferred"), *_QUEUED), "queued", "due",
     ),
     Request(
         "expire", _unleased(Event("expire", "test"), "deferred"),
-        _SETTLE, (*_JOB, _registry("deferred"), _registry("failed"), _ENDED), "expired", "expire",
+        _SETTLE, (*_MOVED, _registry("deferred"), _registry("failed"), _ENDED), "expired", "expire",
     ),
     Request(
         "replay", _unleased(Event("replay", "test"), "failed"),
-        _SETTLE, (*_JOB, _registry("failed"), _ENDED, *_QUEUED), "queued", "replay",
+        _SETTLE, (*_MOVED, _registry("failed"), _ENDED, *_QUEUED), "queued", "replay",
     ),
     Request("reap", _reap, (*_T, keys.OWNERS, keys.leases("o"), keys.leases("r")), _STARTED, "running", "reap"),
     Request("restore", _restore, (*_ROWS, keys.OWNERS, keys.STRAYS), (keys.RQ_QUEUES,), "queued", "enqueue"),

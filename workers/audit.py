@@ -29,6 +29,7 @@ _TYPES: Final = {
     keys.TASKS: "zset",
     keys.DUE: "zset",
     keys.AGES: "zset",
+    keys.STATES: "zset",
     keys.OWNERS: "zset",
     keys.OWNER: "hash",
     keys.LEASES: "hash",
@@ -145,6 +146,8 @@ class Audit:
             yield from self._leases(name)
         elif prefix == keys.OWNER:
             yield from self._owner(name)
+        elif prefix == keys.STATES:
+            yield from self._counted(name)
 
     def _rows(self, prefix: str, task_id: str) -> Iterator[Violation]:
         """Rows of tasks that the list of tasks does not name."""
@@ -162,6 +165,21 @@ class Audit:
             orphan = True
         if orphan:
             yield Violation("orphan_rows", prefix + task_id, "no task has this id")
+
+    def _counted(self, lane: str) -> Iterator[Violation]:
+        """Ids that a lane counts and that are no tasks of it."""
+        key = keys.states(lane)
+        for name, _ in _walk(self._client.zscan_iter, key):
+            with self._client.pipeline(transaction=True) as pipe, reading(key):
+                pipe.hget(keys.task(name), "lane")
+                pipe.zscore(key, name)
+                own, counted = pipe.execute(raise_on_error=False)
+            if counted is None or isinstance(own, Exception) or isinstance(counted, Exception):
+                continue
+            if own is None:
+                yield Violation("orphan_rows", key, f"it counts {name}, which is no task of ours")
+            elif own.decode() != lane:
+                yield Violation("wrong_queue", key, f"it counts {name}, whose lane is {own.decode()}")
 
     def _leases(self, owner: str) -> Iterator[Violation]:
         for name, _ in _walk(self._client.hscan_iter, keys.leases(owner)):
@@ -242,6 +260,8 @@ def _hidden_by(key: str) -> frozenset[str]:
     """The rules that say nothing while `key` cannot be read."""
     if key in {keys.TASKS, keys.AGES, keys.DUE}:
         return frozenset({"lists"})
+    if key.startswith(keys.STATES):
+        return frozenset({"counted_as"})
     if key == keys.OWNERS or key.startswith(keys.LEASES):
         return frozenset({"lease_agrees"})
     return frozenset(audit.RULES) if key.startswith(keys.PREFIX) else VIEW_RULES

@@ -22,6 +22,9 @@ TASKS: Final = PREFIX + "tasks"
 DUE: Final = PREFIX + "due"
 #: zset task id -> expires_at ms: every task in a waiting state.
 AGES: Final = PREFIX + "ages"
+#: zset per lane, task id -> number of its state (`lifecycle.NUMBERS`): how many tasks are where, without reading them.
+#: A view like RQ's: one of a wrong type stops nothing, and the audit compares it with each task.
+STATES: Final = PREFIX + "states:"
 #: zset owner -> ms at which it counts as silent (last beat + its isolation); 0 = known dead.
 OWNERS: Final = PREFIX + "owners"
 #: hash, one per owner (a supervisor's incarnation): host, pids, lane, slots, state.
@@ -72,6 +75,10 @@ def crumbs(task_id: str) -> str:
 
 def attempts(task_id: str) -> str:
     return ATTEMPTS + task_id
+
+
+def states(lane: str) -> str:
+    return STATES + lane
 
 
 def owner(owner_id: str) -> str:

@@ -8,11 +8,11 @@ from typing import Any, Final, Protocol
 
 import redis
 
-from proofq.policies.lifecycle import RQ_STATUS
+from proofq.policies.lifecycle import NUMBERS, RQ_STATUS
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
 
-NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore", "peek")
+NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore", "peek", "census")
 
 Argument = str | bytes | int
 
@@ -61,6 +61,8 @@ class RedisRunner:
         folder = files("proofq.workers") / "lua"
         status = ", ".join(f'{state} = "{rq}"' for state, rq in RQ_STATUS.items())
         prelude = keys.lua_prelude() + f"local RQ_STATUS = {{ {status} }}\n"
+        numbers = ", ".join(f"{state} = {number}" for state, number in NUMBERS.items())
+        prelude += f"local STATE_NUMBER = {{ {numbers} }}\n"
         prelude += (folder / "common.lua").read_text("utf-8")
         self._scripts = {
             name: client.register_script(prelude + (folder / f"{name}.lua").read_text("utf-8")) for name in NAMES

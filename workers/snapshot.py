@@ -30,6 +30,7 @@ class Peek:
     listed: float | None
     expires: float | None
     due: float | None
+    counted: float | None
     lease: str | None
     other_lease: str | None
     deadline: float | None
@@ -53,6 +54,7 @@ class Peek:
                 listed=_score(answer, "listed"),
                 expires=_score(answer, "expires"),
                 due=_score(answer, "due"),
+                counted=_score(answer, "counted"),
                 lease=answer.get("lease"),
                 other_lease=answer.get("other_lease"),
                 deadline=_score(answer, "deadline"),
@@ -76,6 +78,7 @@ class Peek:
             listed=self.listed,
             expires=self.expires,
             due=self.due,
+            counted=self.counted,
             lease=self.lease,
             owner_known=self.deadline is not None,
         )

@@ -16,6 +16,7 @@ import redis
 
 from proofq.policies import lifecycle
 from proofq.workers import keys, rq_view
+from proofq.workers.census import Census
 from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable, UnknownTask
 from proofq.workers.record import Lease, Task
@@ -282,6 +283,10 @@ class Store:
             if key == keys.task(task_id):
                 raise DamagedKey(key, actual)
         raise UnknownTask(f"No task has the id {task_id}. `proofq tasks` lists those there are.")
+
+    def census(self) -> Census:
+        """How many tasks are in which state, and what waits in each queue; a key of a wrong type counts as empty."""
+        return Census.parse(self._call("census")[1])
 
     def newest(self, offset: int, count: int) -> list[str]:
         """Ids of tasks, newest first."""

@@ -227,7 +227,7 @@ class Faults:
             [
                 keys.TASKS, keys.DUE, keys.AGES, keys.OWNERS, keys.STRAYS, keys.RQ_QUEUES, keys.owner(owner),
                 keys.leases(owner), keys.key("honest", "key-0"), keys.GRANTS + owner,
-                keys.host(self.fleet.by_owner[owner].host),
+                keys.host(self.fleet.by_owner[owner].host), keys.states("work"),
                 keys.rq_queue(agent), *(keys.rq_registry(status, agent) for status in keys.RQ_REGISTRY),
             ]
         )  # fmt: skip

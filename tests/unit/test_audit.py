@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proofq.policies.audit import RULES, VIEW_RULES, View, check
-from proofq.policies.lifecycle import RQ_STATUS, TERMINAL, WAITING
+from proofq.policies.lifecycle import NUMBERS, RQ_STATUS, TERMINAL, WAITING
 from proofq.workers import audit as walks
 from proofq.workers.record import Breadcrumb
 
@@ -66,6 +66,7 @@ def view(crumbs: list[Breadcrumb], row: Mapping[str, str], attempts: list[dict[s
         listed=1.0,
         expires=9.0 if state in WAITING else None,
         due=7.0 if state == "deferred" else None,
+        counted=NUMBERS[state],
         lease=row.get("fence"),
         owner_known=owned,
     )
@@ -138,6 +139,9 @@ BROKEN: list[tuple[str, View]] = [
     ("lists", changed(RUNNING_TASK, expires=9.0)),
     ("lists", changed(DEFERRED_TASK, due=8.0)),
     ("lists", changed(QUEUED_TASK, due=7.0)),
+    ("counted_as", changed(QUEUED_TASK, counted=None)),
+    ("counted_as", changed(RUNNING_TASK, counted=2.0)),
+    ("counted_as", changed(VERIFIED_TASK, counted=99.0)),
     ("rq_job", changed(QUEUED_TASK, job=None)),
     ("rq_job", changed(QUEUED_TASK, job={"status": "started"})),
     ("rq_job", changed(QUEUED_TASK, job={"status": "queued", "worker_name": "w"})),

@@ -1,4 +1,4 @@
--- Shared by every script; put after the key names (K, RQ_REGISTRY, RQ_STATUS) that keys.py and lifecycle.py generate.
+-- Shared by every script; put after the names (K, RQ_REGISTRY, RQ_STATUS, STATE_NUMBER) that keys.py and lifecycle.py generate.
 -- A script is atomic but not rolled back: it reads and checks types first and writes last. Every answer is a list whose
 -- first element is a word.
 
@@ -70,6 +70,12 @@ local function enter_view(id, queue, status, fence, due_ms)
     local score = (status == 'deferred' and due_ms) and math.floor(due_ms / 1000) or '+inf'
     redis.call('ZADD', RQ_REGISTRY[status] .. queue, score, member)
   end
+end
+
+-- Where a task counts: one row per task, so that counting never drifts and the audit can compare each. A stranger's key
+-- in its place must keep no task from moving: its error is dropped, and the next move writes the row anew.
+local function count_as(id, queue, state)
+  redis.pcall('ZADD', K.STATES .. string.match(queue, '^[^.]*'), STATE_NUMBER[state], id)
 end
 
 -- `fields`: an object of RQ job hash fields. A job hash that somebody deleted is not made anew here: half a hash breaks

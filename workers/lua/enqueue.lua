@@ -26,6 +26,7 @@ local expires = now + plan.max_age_ms
 redis.call('HSET', K.TASK .. id, 'state', plan.state, 'queue', queue, 'enqueued_at', now, 'expires_at', expires)
 for i = 3, #ARGV, 2 do redis.call('HSET', K.RQ_JOB .. id, ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', K.TASKS, now, id)
+count_as(id, queue, plan.state)
 redis.call('ZADD', K.AGES, expires, id)
 if plan.not_before_ms then
   redis.call('HSET', K.TASK .. id, 'not_before', plan.not_before_ms)

@@ -63,6 +63,7 @@ for i = 11, #ARGV do
       patch_attempt(id, n, {n = n, fence = fence, leased_at = now, worker = ARGV[7], host = ARGV[8]}, now)
       crumb(id, now, from, 'lease', to, '', n, fence, ARGV[7], rid)
       enter_view(id, queue, RQ_STATUS[to], fence)
+      count_as(id, queue, to)
       job_fields(id, {status = RQ_STATUS[to], worker_name = ARGV[7], last_heartbeat = wall, started_at = wall,
         ended_at = ''})
       return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}

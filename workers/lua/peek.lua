@@ -3,7 +3,7 @@
 --       this id is wanted beside the one of the task's own owner ('' = none).
 -- Returns: ok, JSON {row, job: flat lists of field and value (job without its data); attempts, crumbs: the stored JSON
 --          texts as one JSON list in a string; results[] of flat lists; in_queue; registries[] of RQ's statuses;
---          started[] of fences; listed, expires, due: scores or null; lease, other_lease: fences or null; deadline of
+--          started[] of fences; listed, expires, due, counted: scores or null; lease, other_lease: fences or null; deadline of
 --          the owner or null; damaged[] of {key, type}}.
 -- A key of a wrong type counts as absent and is named in `damaged`.
 local id = ARGV[2]
@@ -63,7 +63,7 @@ local answer = {
   row = row, job = job, results = results, in_queue = in_queue, registries = registries, started = started,
   attempts = joined(fit(K.ATTEMPTS .. id, 'hash') and redis.call('HVALS', K.ATTEMPTS .. id) or {}),
   crumbs = joined(fit(K.CRUMBS .. id, 'list') and redis.call('LRANGE', K.CRUMBS .. id, 0, -1) or {}),
-  listed = score(K.TASKS), expires = score(K.AGES), due = score(K.DUE),
+  listed = score(K.TASKS), counted = score(K.STATES .. string.match(queue, '^[^.]*')), expires = score(K.AGES), due = score(K.DUE),
   lease = leased(owner), other_lease = leased(ARGV[4]),
 }
 if owner ~= '' and fit(K.OWNERS, 'zset') then answer.deadline = redis.call('ZSCORE', K.OWNERS, owner) or nil end

@@ -41,6 +41,7 @@ for field, value in pairs(plan.set) do
 end
 for _, field in ipairs(plan.drop) do redis.call('HDEL', K.TASK .. id, field) end
 redis.call('HSET', K.TASK .. id, 'state', plan.to)
+if plan.from ~= plan.to then count_as(id, queue, plan.to) end
 if next(plan.attempt) then patch_attempt(id, row[3], plan.attempt, now) end
 if plan.owner ~= '' then redis.call('HDEL', K.LEASES .. plan.owner, id) end
 
