@@ -22,6 +22,7 @@ from proofq.workers.cli.command import Group, example_text, exit_code_text
 from proofq.workers.cli.demo import demo
 from proofq.workers.cli.doctor import doctor
 from proofq.workers.cli.enqueue import enqueue
+from proofq.workers.cli.logs import logs
 from proofq.workers.cli.redis import redis
 from proofq.workers.cli.render import Output, plain
 from proofq.workers.cli.run import run
@@ -51,7 +52,7 @@ def cli() -> None:
     """
 
 
-for each in (enqueue, run, worker, show, why, tasks, cancel, replay, audit, doctor, redis, demo):
+for each in (enqueue, run, worker, show, why, logs, tasks, cancel, replay, audit, doctor, redis, demo):
     cli.add_command(each)
 notbuilt.add_to(cli)
 
