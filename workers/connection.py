@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.connection import UnixDomainSocketConnection, parse_url
 from redis.retry import Retry
 
-from proofq.workers import embedded, statedir
+from proofq.workers import embedded, keys, statedir
 from proofq.workers.errors import NotBuilt, RedisUnavailable
 
 #: Seconds a command may wait for its reply, and a connection for being made.
@@ -26,6 +27,9 @@ SOCKET_TIMEOUT_S = 5.0
 HEALTH_CHECK_S = 25
 #: The oldest server whose commands RQ and proofq use (LMOVE).
 OLDEST_SERVER = (6, 2)
+
+#: From this part of maxmemory on a server counts as nearly full.
+NEARLY_FULL = 0.9
 
 _URL_VARIABLES = ("PROOFQ_REDIS_URL", "REDIS_URL")
 
@@ -114,6 +118,38 @@ def check_server(opened: redis.Redis, url: str) -> None:
     version = str(server.get("redis_version", "0"))
     if _version(version) < OLDEST_SERVER:
         raise RedisUnavailable(f"{redact(url)} is Redis {version}; proofq needs 6.2 or newer.")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a server can take at present. Sizes are bytes; `max_bytes` 0 means no limit. `refuses`: why it would not
+    write now, '' when it would."""
+
+    used_bytes: int
+    max_bytes: int
+    refuses: str
+
+    @property
+    def nearly_full(self) -> bool:
+        return 0 < NEARLY_FULL * self.max_bytes <= self.used_bytes
+
+
+def condition(opened: redis.Redis) -> Condition:
+    """Ask the server how it is. What an ACL forbids to ask counts as well; raises redis-py's errors of an outage."""
+    memory: dict[str, Any] = {}
+    refuses = ""
+    try:
+        memory = opened.info("memory")
+        # Removes nothing: written only to hear whether a write would be taken.
+        opened.zrem(keys.OWNERS, "")
+    except redis.exceptions.NoPermissionError:
+        pass
+    except redis.ResponseError as error:
+        refuses = "" if "WRONGTYPE" in str(error) else str(error)[:200]
+    used, most = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+    if not refuses and 0 < most <= used:
+        refuses = "it has reached its maxmemory, so it takes no new task"
+    return Condition(used, most, refuses)
 
 
 def redact(url: str) -> str:

@@ -1,44 +1,96 @@
-"""The workers that live now, as their owners' rows say."""
+"""The workers there are, as their owners' rows and beats say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from proofq.workers import keys
+from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store, reading
+
+#: State of an owner whose leases may be taken because nobody has heard from it, and of one known to be dead.
+SILENT: Final = "silent"
+DEAD: Final = "dead"
+#: State of one whose row cannot be read.
+DAMAGED: Final = "damaged"
 
 
 @dataclass(frozen=True)
-class LiveOwner:
-    """One supervisor that has not been silent for too long: its lane, and the agents it declares."""
+class Owner:
+    """One supervisor: its lane, the agents it declares, and what it holds.
+
+    `state`: starting, ready (it takes leases), draining; silent, dead or damaged whatever it said last. `pid` is its
+    launcher's. `slots` is 0 where its row does not say. `silent_s`: by how long it has missed its deadline.
+    """
 
     id: str
     name: str
     host: str
+    pid: int | None
     lane: str
+    state: str
+    slots: int
     agents: frozenset[str]
+    tasks: tuple[str, ...]
+    silent_s: float = 0.0
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in {SILENT, DEAD, DAMAGED}
+
+    @property
+    def busy(self) -> bool:
+        """Whether every slot is taken."""
+        return 0 < self.slots <= len(self.tasks)
+
+    def serves(self, agent: str, lane: str) -> bool:
+        """Whether tasks of this agent come to it, now or once a slot is free."""
+        return self.alive and self.lane == lane and agent in self.agents
 
 
-def live_owners(store: Store) -> list[LiveOwner]:
-    """Every owner whose leases nobody may take, as of the Redis server's clock."""
+def owners(store: Store) -> list[Owner]:
+    """Every owner that has not been forgotten, by name and lane, as of the Redis server's clock."""
     with reading(keys.OWNERS):
         seconds, micros = store.client.time()
         now_ms = int(seconds) * 1000 + int(micros) // 1000
-        ids = [name.decode() for name in store.client.zrangebyscore(keys.OWNERS, f"({now_ms}", "+inf")]
-    rows = {owner: store.owner_row(owner) for owner in ids}
-    return [
-        LiveOwner(
-            owner,
-            row.get("name", ""),
-            row.get("host", ""),
-            row.get("lane", ""),
-            frozenset(row.get("agents", "").split()),
-        )
-        for owner, row in rows.items()
-        if row
-    ]
+        deadlines = store.client.zrange(keys.OWNERS, 0, -1, withscores=True)
+    found = [_owner(store, name.decode(), float(deadline), now_ms) for name, deadline in deadlines]
+    return sorted((one for one in found if one is not None), key=lambda one: (one.name, one.lane, one.id))
 
 
 def serves(store: Store, agent: str, lane: str) -> bool:
     """Whether a live worker of that lane declares the agent."""
-    return any(owner.lane == lane and agent in owner.agents for owner in live_owners(store))
+    return any(owner.serves(agent, lane) for owner in owners(store))
+
+
+def _owner(store: Store, owner_id: str, deadline_ms: float, now_ms: int) -> Owner | None:
+    """None for one that was forgotten meanwhile."""
+    nothing = Owner(owner_id, "", "", None, "", DAMAGED, 0, frozenset(), ())
+    try:
+        row, tasks = store.owner_row(owner_id), store.leases_of(owner_id)
+    except DamagedKey:
+        return nothing
+    if not row:
+        return None
+    state, silent_s = row.get("state") or "starting", 0.0
+    if deadline_ms == 0:
+        state = DEAD
+    elif deadline_ms <= now_ms:
+        state, silent_s = SILENT, (now_ms - deadline_ms) / 1000
+    return replace(
+        nothing,
+        name=row.get("name", ""),
+        host=row.get("host", ""),
+        pid=_number(row.get("launcher_pid")),
+        lane=row.get("lane", ""),
+        state=state,
+        slots=_number(row.get("slots")) or 0,
+        agents=frozenset(row.get("agents", "").split()),
+        tasks=tuple(sorted(tasks)),
+        silent_s=silent_s,
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None

@@ -27,6 +27,7 @@ from proofq.workers.cli.redis import redis
 from proofq.workers.cli.render import Output, plain
 from proofq.workers.cli.run import run
 from proofq.workers.cli.show import show
+from proofq.workers.cli.status import status
 from proofq.workers.cli.tasks import tasks
 from proofq.workers.cli.why import why
 from proofq.workers.cli.worker import worker
@@ -52,7 +53,7 @@ def cli() -> None:
     """
 
 
-for each in (enqueue, run, worker, show, why, logs, tasks, cancel, replay, audit, doctor, redis, demo):
+for each in (enqueue, run, worker, show, why, logs, tasks, status, cancel, replay, audit, doctor, redis, demo):
     cli.add_command(each)
 notbuilt.add_to(cli)
 

@@ -11,7 +11,6 @@ from proofq.workers.errors import NotBuilt
 
 #: Command -> what it will do.
 COMMANDS: Final[dict[str, str]] = {
-    "status": "the fleet: tasks by state, gates, workers, incidents",
     "agents": "who declares which agent, in which version",
     "workers": "the workers that live",
     "drain": "let a worker finish and leave",
