@@ -41,7 +41,6 @@ for field, value in pairs(plan.set) do
 end
 for _, field in ipairs(plan.drop) do redis.call('HDEL', K.TASK .. id, field) end
 redis.call('HSET', K.TASK .. id, 'state', plan.to)
-if plan.from ~= plan.to then count_as(id, queue, plan.to) end
 if next(plan.attempt) then patch_attempt(id, row[3], plan.attempt, now) end
 if plan.owner ~= '' then redis.call('HDEL', K.LEASES .. plan.owner, id) end
 
@@ -57,6 +56,7 @@ if plan.max_age_ms then
   expires = now + plan.max_age_ms
   redis.call('HSET', K.TASK .. id, 'expires_at', expires)
 end
+if plan.from ~= plan.to then count_as(id, queue, plan.to) end
 if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('ZREM', K.AGES, id) end
 crumb(id, now, plan.from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
 
