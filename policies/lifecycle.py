@@ -82,6 +82,9 @@ _ENDS_OF_AN_ATTEMPT: Final[dict[str, str]] = {
 TABLE: Final[dict[tuple[str | None, str], str]] = {
     (None, "enqueue"): QUEUED,
     (None, "enqueue_later"): DEFERRED,
+    (None, "adopt"): QUEUED,
+    (None, "adopt_bad"): FAILED,
+    (None, "adopt_poison"): QUARANTINED,
     (QUEUED, "lease"): LEASED,
     (QUEUED, "quarantine"): QUARANTINED,
     (QUEUED, "cancel"): CANCELLED,
@@ -119,6 +122,10 @@ TABLE: Final[dict[tuple[str | None, str], str]] = {
 }
 
 EVENTS: Final[frozenset[str]] = frozenset(event for _, event in TABLE)
+
+#: What it means when one of RQ's tools puts the id of a task in this state back into its queue: it asks for the same as
+#: a person would. In any other state it is refused, and RQ's view put right.
+FROM_OUTSIDE: Final[dict[str, str]] = {DEFERRED: "due", FAILED: "replay"}
 
 #: Fields of a task that describe one attempt or one wait, and the only states in which each may stand. Whatever enters
 #: another state is scrubbed of them in the same write, so that a task never carries a past attempt's end.

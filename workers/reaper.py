@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from proofq.policies import isolation, lifecycle, settlement
+from proofq.policies import isolation, settlement
+from proofq.policies.agent import AgentSpec
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
-from proofq.workers.store import Store, Watch
+from proofq.workers.store import Store
+from proofq.workers.strays import Strays
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +53,8 @@ class Reaped:
 
 
 class Reaper:
-    """`adopt` is given each lease that was taken over and must settle it, at once or later; `declares` says whether
-    this worker knows the task's agent (without its declaration nobody can judge its proofs)."""
+    """`adopt` is given each lease that was taken over and must settle it, at once or later; `agents` is what this
+    worker declares (without the declaration of a task's agent nobody can judge its proofs)."""
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class Reaper:
         owner: Owner,
         host: Host,
         name: str,
-        declares: Callable[[str], bool],
+        agents: Mapping[str, AgentSpec],
         adopt: Callable[[Lease], None],
     ) -> None:
         self._store = store
@@ -69,7 +71,8 @@ class Reaper:
         self._owner = owner
         self._host = host
         self._name = name
-        self._declares = declares
+        self._agents = agents
+        self._strays = Strays(store, door, agents)
         self._adopt = adopt
         self._contact: isolation.Contact | None = None
         self._rows: dict[str, dict[str, str]] = {}
@@ -88,7 +91,7 @@ class Reaper:
         # The aged first: who is due and too old is not run once more.
         expired = self._apply(watch.aged, "expire", "older than its max_age_s")
         promoted = self._apply([name for name in watch.due if name not in watch.aged], "due", "its time has come")
-        return Reaped(buried, taken, promoted, expired, self._restore(watch))
+        return Reaped(buried, taken, promoted, expired, self._strays.settle(watch.strays))
 
     def _each_owner(self, act: Callable[..., int], *arguments: Any) -> int:
         """One owner whose processes will not die or whose rows are damaged keeps nobody from looking after others."""
@@ -140,7 +143,7 @@ class Reaper:
     def _take(self, task_id: str, owner: str, reason: str, left: bool) -> bool:
         try:
             task = self._store.read(task_id)
-            if task.owner != owner or not self._declares(task.agent):
+            if task.owner != owner or task.agent not in self._agents:
                 return False
             death = not left and settlement.is_charged(task.facts, task.trial, self._door.limits)
             lease = self._store.reap(
@@ -166,17 +169,3 @@ class Reaper:
             except (UnknownTask, DamagedKey, ValueError) as problem:
                 log.error("row_damaged", extra={"task": task_id, "problem": str(problem)})
         return moved
-
-    def _restore(self, watch: Watch) -> int:
-        restored = 0
-        for task_id in watch.strays:
-            try:
-                restored += self._store.restore(task_id)
-            except DamagedKey:
-                continue
-        return restored
-
-
-def proofs_decide(state: str, look_first: bool) -> bool:
-    """Whether the unknown end of an attempt is judged by its proofs rather than by running the task again."""
-    return state == lifecycle.CLAIMED_DONE or (look_first and state == lifecycle.RUNNING)

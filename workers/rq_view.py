@@ -18,10 +18,12 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.utils import utcformat
 
+from proofq.policies import strict_json
+from proofq.policies.adoption import FUNCTION, ForeignJob
 from proofq.policies.lifecycle import DEFERRED, OWNED, RQ_STATUS, SUCCESS, TERMINAL
 
-#: The name every job of ours calls; it raises outside a proofq worker.
-FUNCTION: Final = "proofq.run"
+#: Longest call of a foreign job, in bytes of JSON.
+MAX_CALL_BYTES: Final = 1024 * 1024
 
 
 def job_fields(
@@ -46,6 +48,47 @@ def job_fields(
         job.enqueued_at = now
     fields: dict[str, Any] = job.to_dict()
     return fields
+
+
+def foreign(fields: Mapping[bytes, bytes]) -> ForeignJob:
+    """What a job of somebody else's asks for; never raises: what cannot be read says why."""
+    texts = {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for name, value in fields.items()
+        if name != b"data"
+    }
+    try:
+        function, instance, args, kwargs = strict_json.parse(_inflated(fields.get(b"data", b"")))
+        if not isinstance(function, str) or not isinstance(args, list) or not isinstance(kwargs, dict):
+            raise ValueError("it is no function name, instance, list and object")
+    except strict_json.NotStrict as problem:
+        return ForeignJob(fields=texts, unreadable=f"it is no strict JSON ({problem}); give RQ its JSONSerializer")
+    except (zlib.error, ValueError, TypeError) as problem:
+        return ForeignJob(fields=texts, unreadable=str(problem))
+    return ForeignJob(function, instance, tuple(args), kwargs, texts)
+
+
+def _inflated(data: bytes) -> bytes:
+    """What rq compressed, up to a bound: a few bytes can stand for gigabytes."""
+    if not data:
+        raise ValueError("its data field is missing or empty")
+    inflater = zlib.decompressobj()
+    plain = inflater.decompress(data, MAX_CALL_BYTES)
+    if inflater.unconsumed_tail or not inflater.eof:
+        raise ValueError(f"it is cut, or longer than {MAX_CALL_BYTES} bytes")
+    return plain
+
+
+def adopted_fields(state: str, agent: str, timeout_s: float, now: datetime) -> dict[str, Any]:
+    """What changes in the hash of a job that becomes a task: our time-out and retention, and where it stands."""
+    fields = {
+        "status": RQ_STATUS[state],
+        "description": agent,
+        "timeout": str(max(1, round(timeout_s))),
+        "result_ttl": "-1",
+        "failure_ttl": "-1",
+    }
+    return fields | ({"ended_at": stamp(now)} if state in TERMINAL else {})
 
 
 def stamp(now: datetime) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import redis
 
-from proofq.policies.lifecycle import NUMBERS, RQ_STATUS
+from proofq.policies.lifecycle import FROM_OUTSIDE, NUMBERS, RQ_STATUS
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
 
@@ -63,6 +63,8 @@ class RedisRunner:
         prelude = keys.lua_prelude() + f"local RQ_STATUS = {{ {status} }}\n"
         numbers = ", ".join(f"{state} = {number}" for state, number in NUMBERS.items())
         prelude += f"local STATE_NUMBER = {{ {numbers} }}\n"
+        moves = ", ".join(f'{state} = "{event}"' for state, event in FROM_OUTSIDE.items())
+        prelude += f"local FROM_OUTSIDE = {{ {moves} }}\n"
         prelude += (folder / "common.lua").read_text("utf-8")
         self._scripts = {
             name: client.register_script(prelude + (folder / f"{name}.lua").read_text("utf-8")) for name in NAMES

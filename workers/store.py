@@ -40,6 +40,10 @@ class Birth:
     key: str = ""
     digest: str = ""
     unique_ms: int = 0
+    reason: str = ""
+    #: Its RQ job is there already, put by somebody else.
+    adopt: bool = False
+    result: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,14 @@ class Store:
     # --- tasks -----------------------------------------------------------------------------------------------------
 
     def enqueue(self, birth: Birth) -> tuple[str, str]:
-        """Creates the task. Returns (created | same | conflict, id of the task that stands)."""
+        """Creates the task. Returns (created | same | conflict | missing, id of the task that stands)."""
         plan = {
             "id": birth.id,
             "rid": birth.id,
             "queue": birth.queue,
             "state": birth.state,
             "event": birth.event,
-            "reason": "",
+            "reason": birth.reason[:500],
             "who": birth.who,
             "set": dict(birth.fields),
             "max_age_ms": birth.max_age_ms,
@@ -134,6 +138,9 @@ class Store:
             "key": birth.key,
             "digest": birth.digest,
             "unique_ms": birth.unique_ms,
+            "adopt": birth.adopt,
+            "result": dict(birth.result),
+            "waits": birth.state in lifecycle.WAITING,
         }
         if birth.not_before_ms is None:
             del plan["not_before_ms"]
@@ -198,6 +205,17 @@ class Store:
         """Puts a stray back into its queue if its rows are whole again."""
         return bool(self._call("restore", task_id, lifecycle.QUEUED)[0] == b"restored")
 
+    def stray(self, task_id: str) -> dict[str, Any]:
+        """Where a stray was found and why it was taken out; empty when it is none (any more)."""
+        with reading(keys.STRAYS):
+            raw = self.client.hget(keys.STRAYS, task_id)
+        return json.loads(raw) if raw else {}
+
+    def foreign(self, task_id: str) -> dict[bytes, bytes] | None:
+        """The hash of an RQ job as it is; None when there is none."""
+        with reading(keys.rq_job(task_id)):
+            return self.client.hgetall(keys.rq_job(task_id)) or None
+
     # --- owners ----------------------------------------------------------------------------------------------------
 
     def enlist(self, owner: str, host_id: str, isolation_ms: int, fields: Mapping[str, Any]) -> None:
@@ -233,7 +251,8 @@ class Store:
         overdue = {
             name.decode(): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)
         }
-        names = [[value.decode() for value in part] for part in answer[3:]]
+        # Anybody can put anything into a queue: one id that is no text must not hide all others.
+        names = [[value.decode("utf-8", "surrogateescape") for value in part] for part in answer[3:]]
         return Watch(int(answer[1]), overdue, *names)
 
     def reap(

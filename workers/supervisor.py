@@ -86,6 +86,7 @@ class Supervisor:
         self._hurry = threading.Event()
         self._beat_now = threading.Event()
         self._look_now = threading.Event()
+        self._looked = threading.Event()
         self._begin_again = False
         limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes)
         door = Door(store, limits)
@@ -103,7 +104,7 @@ class Supervisor:
             Suspects(self._clock),
         )
         self._reaper = Reaper(
-            store, door, self._owner, self._host, post.name, agents.__contains__, self._adopt_later
+            store, door, self._owner, self._host, post.name, agents, self._adopt_later
         )  # fmt: skip
         queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
         self._queues = frozenset(queues)
@@ -172,7 +173,11 @@ class Supervisor:
                     return
 
     def _nothing_ready(self) -> bool:
-        """Whether a whole round of asking found nothing while nothing ran."""
+        """Whether a whole round of looking and asking found nothing while nothing ran."""
+        # What RQ's people put into a queue is a task only once the reaper has seen it.
+        self._looked.clear()
+        self._look_now.set()
+        self._looked.wait(2 * isolation.TICK_S)
         self._slots.ring()
         return self._slots.idle.wait(2 * isolation.TICK_S) and not self._owner.holding()
 
@@ -247,6 +252,7 @@ class Supervisor:
                 pass  # the heart says so
             except Exception:
                 log.exception("reaper_error")
+            self._looked.set()
             self._look_now.wait(isolation.TICK_S * (0.9 + 0.2 * self._clock.jitter()))
             self._look_now.clear()
 

@@ -111,9 +111,7 @@ class Incarnation(Party):
             fleet.limits, name, self.clock, lambda: self.leaving, Suspects(self.clock),
         )  # fmt: skip
         self.sim_host = SimHost(fleet.world, self)
-        self.reaper = Reaper(
-            self.store, self.door, self.owner, self.sim_host, name, agents.__contains__, self._adopt_later
-        )
+        self.reaper = Reaper(self.store, self.door, self.owner, self.sim_host, name, agents, self._adopt_later)
         self.queues = [keys.queue_of(spec.lane, agent) for agent, spec in agents.items()]
         self.stopping = False
         self.stopped = False

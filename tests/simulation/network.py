@@ -138,6 +138,9 @@ class SimClient:
     def hgetall(self, key: str) -> Any:
         return self._network.read(self._party, "hgetall", (key,))
 
+    def hget(self, key: str, field: str) -> Any:
+        return self._network.read(self._party, "hget", (key, field))
+
     def hkeys(self, key: str) -> Any:
         return self._network.read(self._party, "hkeys", (key,))
 

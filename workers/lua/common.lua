@@ -85,6 +85,17 @@ local function job_fields(id, fields)
   for field, value in pairs(fields) do redis.call('HSET', K.RQ_JOB .. id, field, value) end
 end
 
+-- Adds a row to RQ's result stream; an empty one is none.
+local function rq_result(id, row)
+  if not next(row) or not typed(K.RQ_RESULTS .. id, 'stream') then return end
+  local pairs_ = {}
+  for field, value in pairs(row) do
+    pairs_[#pairs_ + 1] = field
+    pairs_[#pairs_ + 1] = value
+  end
+  redis.call('XADD', K.RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(pairs_))
+end
+
 -- Merges `patch` into the record of attempt `n`; the value '@now' stands for the script's time.
 local function patch_attempt(id, n, patch, now)
   local raw = redis.call('HGET', K.ATTEMPTS .. id, n)

@@ -1,7 +1,9 @@
 -- Creates a task, its RQ job and its place in one step.
 -- ARGV: 1 now_ms or ''; 2 plan: JSON {id, rid, queue, state, event, who, reason, set{}, max_age_ms, not_before_ms|null,
---       key|null (idempotency key's Redis key), digest, unique_ms}; 3.. field, value pairs of RQ's job hash (bytes).
--- Returns: created, id | same, id (this id or this key with these inputs exists) | conflict, id | wrong_type, key, type.
+--       key|null (idempotency key's Redis key), digest, unique_ms,
+--       adopt (bool: the RQ job is there already, and its id among the strays), result{} (a row of RQ's result stream),
+--       waits (bool: the state is one of waiting)}; 3.. field, value pairs of RQ's job hash (bytes).
+-- Returns: missing (nothing to adopt) | created, id | same, id (this id or this key with these inputs exists) | conflict, id | wrong_type, key, type.
 -- At maxmemory it is refused by Redis before anything is written: its first write may grow.
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
@@ -9,9 +11,11 @@ local id, queue = plan.id, plan.queue
 local wrong = misfit({
   {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}, {K.RQ_JOB .. id, 'hash'},
   {K.RQ_QUEUE .. queue, 'list'}, {K.RQ_QUEUES, 'set'}, {K.RQ_DEFERRED .. queue, 'zset'}, {K.TASKS, 'zset'},
-  {K.AGES, 'zset'}, {K.DUE, 'zset'}, {plan.key, 'hash'}})
+  {K.AGES, 'zset'}, {K.DUE, 'zset'}, {plan.key, 'hash'}, {K.STRAYS, 'hash'}})
 if wrong then return wrong end
 if redis.call('EXISTS', K.TASK .. id) == 1 then return {'same', id} end
+local there = redis.call('EXISTS', K.RQ_JOB .. id) == 1
+if plan.adopt and not there then return {'missing', id} end
 if plan.key ~= '' then
   local held = redis.call('HMGET', plan.key, 'id', 'digest', 'until')
   if held[1] and tonumber(held[3]) > now then
@@ -19,7 +23,7 @@ if plan.key ~= '' then
     return {'conflict', held[1]}
   end
 end
-if redis.call('EXISTS', K.RQ_JOB .. id) == 1 then return {'conflict', id} end
+if there and not plan.adopt then return {'conflict', id} end
 
 for field, value in pairs(plan.set) do redis.call('HSET', K.TASK .. id, field, value) end
 local expires = now + plan.max_age_ms
@@ -27,7 +31,11 @@ redis.call('HSET', K.TASK .. id, 'state', plan.state, 'queue', queue, 'enqueued_
 for i = 3, #ARGV, 2 do redis.call('HSET', K.RQ_JOB .. id, ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', K.TASKS, now, id)
 count_as(id, queue, plan.state)
-redis.call('ZADD', K.AGES, expires, id)
+if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('HSET', K.TASK .. id, 'ended_at', now) end
+if plan.adopt then
+  redis.call('PERSIST', K.RQ_JOB .. id)
+  redis.call('HDEL', K.STRAYS, id)
+end
 if plan.not_before_ms then
   redis.call('HSET', K.TASK .. id, 'not_before', plan.not_before_ms)
   redis.call('ZADD', K.DUE, plan.not_before_ms, id)
@@ -39,4 +47,5 @@ if plan.key ~= '' then
 end
 crumb(id, now, nil, plan.event, plan.state, plan.reason, 0, '', plan.who, plan.rid)
 enter_view(id, queue, RQ_STATUS[plan.state], '', plan.not_before_ms)
+rq_result(id, plan.result)
 return {'created', id}

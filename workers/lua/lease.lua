@@ -3,8 +3,9 @@
 --       7 worker name; 8 host; 9 from-state; 10 to-state; 11.. queues, in the order to look.
 -- Returns: granted, id, fence, now, {field, value, ...} | empty | unknown_owner | silent (beat first) |
 --          wrong_type, key, type. A re-sent request returns the grant it already made, while that lease is held.
--- Ids that are no task of ours, or a task in another state (RQ's tools moved it), are taken out of the queue and
--- recorded; at most 64 in one call.
+-- Ids that are no task of ours, or whose state makes a wish of it that RQ's tools put them here, go among the strays,
+-- where a reaper looks after them; of any other state, they are taken out and the refusal is recorded. At most 64 in
+-- one call.
 local now = clock(ARGV[1])
 local owner, slot, rid, random, wall = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local from, to = ARGV[9], ARGV[10]
@@ -41,6 +42,11 @@ for i = 11, #ARGV do
       local reason = kind == 'none' and 'no task of ours has this id' or 'its rows are damaged'
       redis.call('LPOP', list)
       redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = reason, at = now}))
+      redis.call('PUBLISH', K.BELL, K.STRAYS)
+    elseif FROM_OUTSIDE[state] then
+      redis.call('LPOP', list)
+      redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = 'put back from outside', at = now}))
+      redis.call('PUBLISH', K.BELL, K.STRAYS)
     elseif state ~= from then
       redis.call('LPOP', list)
       local row = redis.call('HMGET', K.TASK .. id, 'attempt', 'fence', 'not_before')

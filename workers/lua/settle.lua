@@ -68,13 +68,6 @@ elseif plan.due_in_ms or RQ_STATUS[plan.to] == 'deferred' then
   enter_view(id, queue, RQ_STATUS[plan.to], fence, due)
 end
 job_fields(id, plan.job)
-if next(plan.result) and typed(K.RQ_RESULTS .. id, 'stream') then
-  local pairs_ = {}
-  for field, value in pairs(plan.result) do
-    pairs_[#pairs_ + 1] = field
-    pairs_[#pairs_ + 1] = value
-  end
-  redis.call('XADD', K.RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(pairs_))
-end
+rq_result(id, plan.result)
 if plan.bell ~= '' then redis.call('PUBLISH', K.BELL, plan.bell) end
 return {'done', now}

@@ -12,7 +12,14 @@ local function until_now(key, ...)
   return redis.call('ZRANGEBYSCORE', key, '-inf', now, ...)
 end
 local neighbours = typed(K.HOST .. ARGV[2], 'set') and redis.call('SMEMBERS', K.HOST .. ARGV[2]) or {}
-local strays = typed(K.STRAYS, 'hash') and redis.call('HLEN', K.STRAYS) > 0 and redis.call('HKEYS', K.STRAYS) or {}
+-- Many are looked at a few at a time, others each time.
+local strays = {}
+local astray = typed(K.STRAYS, 'hash') and redis.call('HLEN', K.STRAYS) or 0
+if astray > limit then
+  strays = redis.call('HRANDFIELD', K.STRAYS, limit)
+elseif astray > 0 then
+  strays = redis.call('HKEYS', K.STRAYS)
+end
 return {
   'ok', now,
   until_now(K.OWNERS, 'WITHSCORES', 'LIMIT', 0, limit),

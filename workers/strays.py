@@ -1,0 +1,109 @@
+"""Ids that were found in a queue of ours and do not belong there: adopted, moved as the table says, or put right.
+
+They stand in one hash until that is done, so that a death on the way loses none. An id without a job, or of an agent
+nobody here declares, stays there: the audit names it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from proofq.policies import adoption, lifecycle
+from proofq.policies.agent import AgentSpec
+from proofq.workers import rq_view
+from proofq.workers.door import Door, Event
+from proofq.workers.errors import UnknownTask
+from proofq.workers.scripts import DamagedKey
+from proofq.workers.store import Birth, Store
+
+log = logging.getLogger(__name__)
+
+#: Who a breadcrumb says it was: RQ keeps no record of the person.
+WHO: Final = "rq"
+#: What RQ takes for a job's id.
+RQ_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
+#: Ids that nothing can be done for are remembered up to so many, so that they are not read at every look.
+_REMEMBERED: Final = 10_000
+
+
+class Strays:
+    """`agents`: what this worker declares, by name."""
+
+    def __init__(self, store: Store, door: Door, agents: Mapping[str, AgentSpec]) -> None:
+        self._store = store
+        self._door = door
+        self._agents = agents
+        self._hopeless: set[str] = set()
+
+    def settle(self, task_ids: Sequence[str]) -> int:
+        """Look after each; how many were put right."""
+        return sum(self._guarded(task_id) for task_id in task_ids if task_id not in self._hopeless)
+
+    def _guarded(self, task_id: str) -> bool:
+        """One bad row keeps nobody from the others."""
+        try:
+            if RQ_ID.fullmatch(task_id) and self._one(task_id):
+                return True
+        except DamagedKey as problem:
+            # Whole again, it is put back: it must be looked at each time.
+            log.debug("row_damaged", extra={"task": task_id, "problem": str(problem)})
+            return False
+        except ValueError as problem:
+            log.error("row_damaged", extra={"task": task_id, "problem": str(problem)})
+        if len(self._hopeless) < _REMEMBERED:
+            self._hopeless.add(task_id)
+        return False
+
+    def _one(self, task_id: str) -> bool:
+        try:
+            task = self._store.read(task_id)
+        except UnknownTask:
+            return self._adopt(task_id)
+        event = lifecycle.FROM_OUTSIDE.get(task.state)
+        if event is not None:
+            self._door.apply(task_id, Event(event, WHO, "put back into its queue with one of RQ's tools"))
+        return self._store.restore(task_id)
+
+    def _adopt(self, task_id: str) -> bool:
+        queue = str(self._store.stray(task_id).get("queue", ""))
+        lane, _, agent = queue.partition(".")
+        spec = self._agents.get(agent)
+        raw = self._store.foreign(task_id)
+        if spec is None or spec.lane != lane or raw is None:
+            return False
+        found = adoption.judge(rq_view.foreign(raw), spec.inputs_schema)
+        word, _ = self._store.enqueue(_birth(task_id, queue, spec, found, self._store))
+        log.info("job_adopted", extra={"task": task_id, "agent": agent, "event": found.event, "outcome": word})
+        return word in {"created", "same"}
+
+
+def _birth(task_id: str, queue: str, spec: AgentSpec, found: adoption.Adopted, store: Store) -> Birth:
+    state = lifecycle.TABLE[None, found.event]
+    reason = found.failure.reason if found.failure else ""
+    fields = {
+        "agent": spec.name,
+        "lane": spec.lane,
+        "inputs": rq_view.compact(found.inputs),
+        "max_age_s": repr(spec.max_age_s),
+        "attempt": "0",
+        "counted": "0",
+        "max_attempts": str(spec.max_attempts),
+    }
+    if found.failure is not None:
+        fields["failure"] = rq_view.compact(found.failure.to_dict())
+    return Birth(
+        id=task_id,
+        queue=queue,
+        state=state,
+        event=found.event,
+        who=WHO,
+        fields=fields,
+        job=rq_view.adopted_fields(state, spec.name, spec.timeout_s, store.clock.wall()),
+        max_age_ms=round(spec.max_age_s * 1000),
+        reason=reason,
+        adopt=True,
+        result=rq_view.result_row(state, None, reason) if found.failure else {},
+    )
