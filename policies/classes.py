@@ -54,6 +54,9 @@ _ALL: Final[tuple[FailureClass, ...]] = (
     FailureClass("unknown", "fail", True, "none", "fail", "none of the known kinds"),
 )
 
+#: Classes in which somebody may say how long to wait, and is obeyed.
+WAITS: Final[frozenset[str]] = frozenset({"rate_limited", "overloaded", "quota"})
+
 CLASSES: Final[dict[str, FailureClass]] = {one.name: one for one in _ALL}
 
 

@@ -1,212 +1,335 @@
-"""From an exception, or an exit, to a `Failure`: by duck typing alone, never raising, never touching the network.
+"""From an exception, or a finished process, to a `Failure`: by duck typing alone, never raising, never touching the
+network.
 
-Classification runs in the process that saw the exception, since many errors do not survive pickling. Rules look at
-type names along the MRO, at modules and at errno, never at an imported SDK: two libraries of one name share no base.
-The outermost error that says something definite wins; one that only says "a bug" or nothing is asked for its causes.
+Classification runs in the process that saw the exception, since many errors do not survive pickling. Every error of the
+chain is judged by itself, with a strength: a word that names the failure beats a status, that a type's name, that an
+errno, that a phrase. The strongest judgement wins, the outermost where several are as strong. No SDK is imported.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import signal
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
 
-from proofq.policies.failure import Failure
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
+from proofq.policies import (
+    classes,
+    error_chain,
+    error_facts,
+    error_names,
+    exits,
+    fingerprints,
+    looking,
+    phrases,
+    provider_codes,
+    provider_status,
+    redaction,
+    waits,
+)
+from proofq.policies.error_facts import ErrorFacts
+from proofq.policies.failure import PHASES, Failure
 
 #: Longest reason, in characters: an exception's text can be a whole document.
 MAX_REASON = 1000
-#: How many errors of a chain are looked at, and how many frames make a fingerprint.
-_MAX_CHAIN, _FRAMES = 20, 3
 
-_RESOURCE_ERRNOS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
-_HOST_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
-_RESOURCE_SIGNALS = frozenset({"SIGKILL", "SIGXCPU", "SIGXFSZ"})
-#: What a shell adds to the number of a signal.
-_SHELL_SIGNAL = 128
-
-#: Top-level packages of stores; their errors about the connection or the server are nobody's fault but ours.
-_STORE_PACKAGES = frozenset({"redis", "valkey", "psycopg", "psycopg2", "sqlite3", "sqlalchemy", "pymysql"})
-_STORE_NAMES = frozenset(
-    {"ConnectionError", "TimeoutError", "BusyLoadingError", "ReadOnlyError", "TryAgainError", "MasterDownError"}
-    | {"OutOfMemoryError", "OperationalError", "InterfaceError", "MaxConnectionsError", "ClusterDownError"}
-)
-#: Type names that mean a deadline wherever they stand in an MRO; they share no base (httpx, requests, boto, rq ...).
-_TIMEOUT_NAMES = frozenset(
-    {"TimeoutError", "Timeout", "TimeoutException", "TimeoutExpired", "APITimeoutError", "ReadTimeoutError"}
-    | {"ConnectTimeoutError", "JobTimeoutException", "ReadTimeout", "ConnectTimeout", "DeadlineExceeded"}
-)
-#: What a programming error raises. An OSError without a rule of its own counts too: a file that is not there.
-_BUG_NAMES = frozenset(
-    {"ArithmeticError", "AssertionError", "AttributeError", "BufferError", "EOFError", "ImportError"}
-    | {"LookupError", "NameError", "OSError", "RuntimeError", "StopAsyncIteration", "StopIteration"}
-    | {"SyntaxError", "SystemError", "SystemExit", "TypeError", "ValueError", "KeyboardInterrupt"}
+#: Other words for phases of an attempt, seen from a request to a provider.
+_PHASES: Final = {"request": "inputs", "response": "output"}
+_NETWORK_ERRNOS: Final = frozenset(
+    {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT}
+    | {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 )
 
 
-def classify(error: object, phase: str | None = None) -> Failure:
+class Strength(IntEnum):
+    """How sure a judgement is; a bug is only what is left when nothing else was said."""
+
+    NOTHING = 0
+    BUG = 1
+    TEXT = 2
+    ERRNO = 3
+    NAME = 4
+    STATUS = 5
+    WORD = 6
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one error of a chain says by itself."""
+
+    facts: ErrorFacts
+    kind: str
+    source: str
+    strength: Strength
+    retry_after_s: float | None = None
+    note: str = ""
+
+
+def classify(error: object, phase: str | None = None, now: float | None = None) -> Failure:
     """The failure that an exception as raised, or a finished `subprocess.CompletedProcess`, stands for.
 
-    `phase` ("inputs", "start", "run", "output", "proof") is passed on. Never raises, never blocks; what fits no
+    `phase` ("inputs", "start", "run", "output", "proof"; also "request", "response") says where it happened; `now`, in
+    seconds since 1970, helps to read waits that are said as a time of day. Never raises, never blocks; what fits no
     rule is `unknown`, with a fingerprint.
     """
+    phase = _PHASES.get(phase, phase) if isinstance(phase, str) else None
+    phase = phase if phase in PHASES else None
     try:
-        returncode = getattr(error, "returncode", None)
         if isinstance(error, BaseException):
-            return _of_exception(error, phase)
-        if isinstance(returncode, int):
-            return classify_exit(returncode if returncode >= 0 else None, -returncode, phase)
+            return _of_exception(error, phase, now)
+        if isinstance(looking.attribute(error, "returncode"), int):
+            return _of_process(error, phase, now)
         return Failure("unknown", f"nothing is known about a {type(error).__name__}", phase=phase)
     except Exception as problem:  # noqa: BLE001 - whatever an alien object does when it is looked at
-        return Failure("unknown", f"could not be classified: {type(problem).__name__}")
+        reason = f"could not be classified: {type(problem).__name__}"
+        return Failure("unknown", reason, phase=phase, fingerprint=fingerprints.of_parts(type(error).__name__))
 
 
-def classify_exit(exit_code: int | None, signum: int | None, phase: str | None = "run", said: str = "") -> Failure:
-    """The failure of a process that ended by itself with a code other than 0, or by a signal not ours.
-
-    An exit code of 128 + n is a shell's word for a death by signal n. `said` is the last line of its output, for the
-    reason only. What we killed ourselves is labelled by the killer and never comes here.
-    """
-    last = f": {said}" if said else ""
-    if exit_code is not None and _SHELL_SIGNAL < exit_code <= _SHELL_SIGNAL + 64:
-        signum, exit_code = exit_code - _SHELL_SIGNAL, None
-    if exit_code is not None:
-        return Failure(
-            "crash", f"exited with code {exit_code}{last}", phase=phase, fingerprint=_hash("exit", exit_code)
-        )
-    name = _signal_name(signum or 0)
-    kind = "resource" if name in _RESOURCE_SIGNALS else "crash"
-    hint = "; the kernel does this for want of memory" if name == "SIGKILL" else ""
-    return Failure(kind, f"killed by {name}, not by us{hint}{last}", phase=phase, fingerprint=_hash("signal", name))
+# --- processes -----------------------------------------------------------------------------------------------------
 
 
-def classify_start(code: int, what: str) -> Failure:
-    """The failure of a process that could not be started: `code` is the errno, `what` names step and program."""
-    name = errno.errorcode.get(code, str(code))
-    reason = f"{what}: {name}"
-    if code in _RESOURCE_ERRNOS:
-        return Failure("resource", reason, "host", "start", fingerprint=_hash("start", name))
-    if code in _HOST_ERRNOS:
-        return Failure("infrastructure", reason, "host", "start", fingerprint=_hash("start", name))
-    kind = "bad_input" if code == errno.E2BIG else "start_unconfirmed"
-    return Failure(kind, reason, phase="start", fingerprint=_hash("start", name))
+def _of_process(done: object, phase: str | None, now: float | None) -> Failure:
+    """A `CompletedProcess` or what looks like one. Exit 0 is no failure whatever was printed."""
+    code = looking.attribute(done, "returncode")
+    if code == 0:
+        return Failure("unknown", "exited with code 0, which is no failure", phase=phase)
+    streams, program = _streams(done), _program(done)
+    exit_code = code if code > 0 else None
+    return exits.classify_exit(exit_code, -code if code < 0 else None, phase, "", streams, program, now)
 
 
-def fingerprint(error: BaseException) -> str:
-    """Equal for errors of one type raised in the same functions: no line numbers, no values, no whole paths."""
-    frames = list(_frames(error.__traceback__))
-    of_user = [place for place, ours in frames if not ours]
-    return _hash(_type_name(error), *(of_user or [place for place, _ in frames])[-_FRAMES:])
+def _streams(done: object) -> tuple[str, ...]:
+    found = (looking.attribute(done, name) for name in ("stdout", "stderr"))
+    return tuple(_tail(one) for one in found if isinstance(one, str | bytes | bytearray))
 
 
-def _of_exception(error: BaseException, phase: str | None) -> Failure:
-    for one in _chain(error):
-        kind, source = _kind(one)
-        # A cause may say that a store, the host or a deadline was behind a bug; that the inputs were bad or a
-        # proof failed is only believed of the error itself.
-        if kind not in ("crash", "unknown") and (one is error or kind in ("infrastructure", "resource", "timeout")):
-            return Failure(kind, _reason(error, one), source, phase, fingerprint=fingerprint(error))
-    return Failure(_kind(error)[0], _reason(error, error), phase=phase, fingerprint=fingerprint(error))
+def _tail(stream: str | bytes | bytearray) -> str:
+    kept = stream[-4 * looking.MAX_TEXT :]
+    return kept if isinstance(kept, str) else bytes(kept).decode("utf-8", "replace")
 
 
-def _kind(error: BaseException) -> tuple[str, str]:
-    """Class and source of one error by itself."""
-    names = {one.__name__ for one in type(error).__mro__}
-    packages = {one.__module__.split(".")[0] for one in type(error).__mro__}
-    code = getattr(error, "errno", None)
-    if "proofq" in packages and "BadInput" in names:
-        return "bad_input", "task"
-    if "proofq" in packages and "NotProven" in names:
-        return "unverified", "task"
-    if "proofq" in packages and "RedisUnavailable" in names:
-        return "infrastructure", "store"
-    if packages & _STORE_PACKAGES and names & _STORE_NAMES:
-        return "infrastructure", "store"
-    if "MemoryError" in names or _cannot_start_thread(error):
-        return "resource", "host"
-    if "OSError" in names and code in _HOST_ERRNOS:
-        return "infrastructure", "host"
-    if "OSError" in names and code in _RESOURCE_ERRNOS:
-        return "resource", "host"
-    if names & _TIMEOUT_NAMES:
-        return "timeout", "task"
-    return ("crash" if names & _BUG_NAMES else "unknown"), "task"
+def _program(done: object) -> str:
+    argv = looking.attribute(done, "args")
+    if isinstance(argv, list | tuple) and argv:
+        argv = argv[0]
+    return looking.text(argv or "").rpartition("/")[2]
 
 
-def _cannot_start_thread(error: BaseException) -> bool:
-    return type(error) is RuntimeError and error.args == ("can't start new thread",)
+# --- the chain -----------------------------------------------------------------------------------------------------
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, then what it was raised from or during, then the members of groups; each once."""
-    queue = [error]
-    seen: set[int] = set()
-    while queue and len(seen) < _MAX_CHAIN:
-        one = queue.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-        if behind is not None:
-            queue.append(behind)
-        if isinstance(one, BaseExceptionGroup):
-            queue.extend(one.exceptions)
+def _of_exception(error: BaseException, phase: str | None, now: float | None) -> Failure:
+    judged = [_judge(one, one is error, phase, now) for one in error_chain.walk(error)]
+    best = _chosen(judged)
+    wait = best.retry_after_s
+    if wait is None and best.kind in classes.WAITS:
+        # An outer error may carry the headers of the inner one that said what happened, and the other way round.
+        wait = next((one.retry_after_s for one in judged if one.retry_after_s is not None), None)
+    print_ = fingerprints.of_error(error)
+    return Failure(best.kind, _reason(error, best), best.source, phase, wait, print_)
 
 
-def _frames(traceback: TracebackType | None) -> Iterator[tuple[str, bool]]:
-    """Folder/file:function of each frame, outermost first, and whether it belongs to Python, a library or us.
-
-    A function that calls itself is one frame: how deep it got is a value.
-    """
-    last = ""
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        path = code.co_filename.replace("\\", "/")
-        place = f"{'/'.join(path.split('/')[-2:])}:{code.co_name}"
-        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-        if place != last:
-            yield place, _is_library(path) or module.split(".")[0] == "proofq"
-        last = place
-        traceback = traceback.tb_next
-
-
-def _is_library(path: str) -> bool:
-    return "/site-packages/" in path or "/dist-packages/" in path or "/lib/python3" in path or path[:1] == "<"
+def _chosen(judged: Sequence[Judgement]) -> Judgement:
+    """The strongest, the outermost of several; of what happened at once: a refused key, then credit, then waits."""
+    best = max(judged, key=lambda one: one.strength)
+    if best.strength <= Strength.BUG:
+        # Only what the error itself says: which bug was behind a bug is the same to everybody.
+        return judged[0]
+    if any(error_chain.is_group(one.facts.error) for one in judged):
+        sure = [one for one in judged if one.strength >= Strength.NAME]
+        for kind in ("auth", "quota"):
+            best = next((one for one in sure if one.kind == kind), best)
+            if best.kind == kind:
+                return best
+        waiting = [one for one in sure if one.retry_after_s is not None]
+        return max(waiting, key=lambda one: one.retry_after_s or 0.0, default=best)
+    return _refined(best, judged)
 
 
-def _reason(error: BaseException, decisive: BaseException) -> str:
+def _refined(best: Judgement, judged: Sequence[Judgement]) -> Judgement:
+    """A wrapper's name says "time-out" or "connection"; the error it wraps says which of them."""
+    if best.strength != Strength.NAME or best.kind not in ("timeout", "network"):
+        return best
+    wanted = error_names.UNSENT if best.kind == "timeout" else error_names.READ_TIMEOUTS
+    return next((one for one in judged if wanted.intersection(one.facts.names)), best)
+
+
+# --- one error -----------------------------------------------------------------------------------------------------
+
+
+def _judge(error: BaseException, outermost: bool, phase: str | None, now: float | None) -> Judgement:
+    try:
+        facts = error_facts.read(error)
+        found = _ours(facts, outermost) or _of_a_store(facts) or _of_the_host(facts) or _of_a_process(facts, phase, now)
+        return found or _of_a_provider(facts, outermost, phase, now)
+    except Exception:  # noqa: BLE001 - somebody else's object, in a way nobody thought of
+        return Judgement(ErrorFacts(error, (), frozenset()), "unknown", "task", Strength.NOTHING)
+
+
+def _ours(facts: ErrorFacts, outermost: bool) -> Judgement | None:
+    """Our own errors. That inputs were bad or a proof failed is only believed of the error itself."""
+    if "proofq" not in facts.packages:
+        return None
+    if "RedisUnavailable" in facts.names:
+        return Judgement(facts, "infrastructure", "store", Strength.WORD)
+    kind = "bad_input" if "BadInput" in facts.names else "unverified" if "NotProven" in facts.names else None
+    return Judgement(facts, kind, "task", Strength.WORD) if kind and outermost else None
+
+
+def _of_a_store(facts: ErrorFacts) -> Judgement | None:
+    if facts.packages & error_names.HOST_PACKAGES:
+        return Judgement(facts, "infrastructure", "host", Strength.STATUS)
+    if not facts.packages & error_names.STORES:
+        return None
+    trouble = error_names.STORE_TROUBLE.intersection(facts.names) or facts.text.startswith(error_names.STORE_WORDS)
+    if error_names.STORE_BUGS.intersection(facts.names) and not trouble:
+        return _bug(facts)
+    return Judgement(facts, "infrastructure", "store", Strength.STATUS)
+
+
+def _of_the_host(facts: ErrorFacts) -> Judgement | None:
+    code = looking.attribute(facts.error, "errno")
+    if "MemoryError" in facts.names or facts.error.args == ("can't start new thread",):
+        return Judgement(facts, "resource", "host", Strength.NAME)
+    if "OSError" not in facts.names or not isinstance(code, int):
+        return None
+    if code in exits.HOST_ERRNOS:
+        return Judgement(facts, "infrastructure", "host", Strength.NAME)
+    return Judgement(facts, "resource", "host", Strength.NAME) if code in exits.RESOURCE_ERRNOS else None
+
+
+def _of_a_process(facts: ErrorFacts, phase: str | None, now: float | None) -> Judgement | None:
+    """A program that an agent ran: its last words say more than that it failed, or that it took too long."""
+    if "CalledProcessError" in facts.names and isinstance(looking.attribute(facts.error, "returncode"), int):
+        found = _of_process(facts.error, phase, now)
+        strength = Strength.BUG if found.kind in ("crash", "unknown") else Strength.NAME
+        return Judgement(facts, found.kind, found.source, strength, found.retry_after_s)
+    if "TimeoutExpired" in facts.names and (said := exits.classify_output(_streams(facts.error), now)) is not None:
+        return Judgement(facts, said.kind, exits.source_of(said.kind), Strength.NAME, said.retry_after_s)
+    return None
+
+
+def _of_a_provider(facts: ErrorFacts, outermost: bool, phase: str | None, now: float | None) -> Judgement:
+    names = frozenset(facts.names)
+    wait = _wait(facts, now)
+    if names & error_names.BREAKERS:
+        note = "an open breaker of our own, nobody was asked"
+        return Judgement(facts, "overloaded", "host", Strength.WORD, wait, note)
+    if names & error_names.CANCELLED and not names & error_names.TIMEOUTS:
+        # Below another error it is only how that one was brought about.
+        strength = Strength.WORD if outermost else Strength.NOTHING
+        return Judgement(facts, "cancelled", "task", strength)
+    kind, strength = _kind(facts, phase)
+    source = _source(facts, kind)
+    return Judgement(facts, kind, source, strength, wait if kind in classes.WAITS else None)
+
+
+def _kind(facts: ErrorFacts, phase: str | None) -> tuple[str, Strength]:
+    """Class and strength of one error by what it carries."""
+    decisive = error_names.decisive(facts.names)
+    if decisive is not None:
+        return decisive, Strength.WORD
+    named = _named(facts, phase)
+    # litellm puts 500 on refused connections, lost names and streams that broke.
+    made_up = "litellm" in facts.packages and facts.status == 500
+    status = facts.status if facts.status is not None or not facts.remote else phrases.gave_up_on(facts.text)
+    if status is not None and not made_up and not (status < 300 and named in ("network", "timeout")):
+        return _by_status(facts, status)
+    found = None if made_up else _by_word(facts)
+    if found is None and named is not None and not (made_up and named == "overloaded"):
+        found = named, Strength.NAME
+    if found is None and looking.attribute(facts.error, "errno") in _NETWORK_ERRNOS:
+        found = "network", Strength.ERRNO
+    return found or _by_text(facts) or (("overloaded", Strength.TEXT) if made_up else _rest(facts))
+
+
+def _named(facts: ErrorFacts, phase: str | None) -> str | None:
+    if looking.attribute(facts.error, "errno") == errno.ETIMEDOUT:
+        # The kernel's own time-out: nobody answered at all.
+        return "network"
+    if phase == "inputs" and error_names.VALIDATION.intersection(facts.names):
+        return "bad_input"
+    return error_names.kind(facts.names)
+
+
+def _by_status(facts: ErrorFacts, status: int) -> tuple[str, Strength]:
+    """The status, narrowed by the body's words and phrases as far as that status allows."""
+    words = _proven(facts)
+    if status < 300:
+        words = words or [kind for kind in map(provider_codes.general, facts.words) if kind]
+    kind = provider_status.kind(status)
+    narrower = provider_status.narrowed(status, words, phrases.kinds(facts.text))
+    if narrower is not None:
+        return narrower, Strength.WORD
+    return kind, Strength.WORD if kind in words else Strength.STATUS
+
+
+def _by_word(facts: ErrorFacts) -> tuple[str, Strength] | None:
+    """An error without a status: what its body, or a stream that had begun well, calls it."""
+    proven = provider_status.first(_proven(facts))
+    if proven is not None:
+        return proven, Strength.WORD
+    general = provider_status.first(filter(None, map(provider_codes.general, facts.words)))
+    if general is None:
+        return None
+    said = provider_status.first(phrases.kinds(facts.text)) if facts.remote else None
+    return said or general, Strength.STATUS
+
+
+def _proven(facts: ErrorFacts) -> list[str]:
+    words = [*facts.words, *(provider_codes.in_text(facts.text) if facts.remote else ())]
+    return [kind for kind in map(provider_codes.proven, words) if kind]
+
+
+def _by_text(facts: ErrorFacts) -> tuple[str, Strength] | None:
+    kind = exits.judge_text(facts.text)[0] if facts.remote else phrases.plain_kind(facts.text)
+    return None if kind is None else (kind, Strength.TEXT)
+
+
+def _rest(facts: ErrorFacts) -> tuple[str, Strength]:
+    found = _bug(facts)
+    return found.kind, found.strength
+
+
+def _bug(facts: ErrorFacts) -> Judgement:
+    if error_names.BUGS.intersection(facts.names):
+        return Judgement(facts, "crash", "task", Strength.BUG)
+    return Judgement(facts, "unknown", "task", Strength.NOTHING)
+
+
+def _source(facts: ErrorFacts, kind: str) -> str:
+    """A time-out or an output that fits no schema is the provider's only where a provider was spoken to."""
+    remote = facts.remote or facts.status is not None or bool(error_names.PROVIDER_TIMEOUTS.intersection(facts.names))
+    return exits.source_of(kind, remote or kind not in ("timeout", "malformed_output"))
+
+
+def _wait(facts: ErrorFacts, now: float | None) -> float | None:
+    """Headers, then the body, then attributes, then prose: the first that says anything."""
+    found = waits.of_headers(facts.headers, now)
+    for body in facts.bodies:
+        found = waits.of_body(body, now) if found is None else found
+    for value in facts.asked:
+        found = waits.of_value(value) if found is None else found
+    return waits.of_text(facts.text, now) if found is None and facts.remote else found
+
+
+# --- words for a human ---------------------------------------------------------------------------------------------
+
+
+def _reason(error: BaseException, best: Judgement) -> str:
     text = _line(error)
-    return text if decisive is error else f"{text}; because of {_line(decisive)}"[:MAX_REASON]
+    if best.facts.error is not error:
+        text = f"{text}; because of {_line(best.facts.error)}"
+    return f"{best.note}: {text}"[:MAX_REASON] if best.note else text[:MAX_REASON]
 
 
 def _line(error: BaseException) -> str:
     try:
-        text = " ".join(str(error).split())
+        said = redaction.without_keys(" ".join(str(error).split()))
     except Exception:  # noqa: BLE001 - somebody else's __str__
-        text = "(its text cannot be made)"
+        said = "(its text cannot be made)"
     # Lone surrogates would break whoever stores the reason as UTF-8.
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return f"{_type_name(error)}: {text}"[:MAX_REASON] if text else _type_name(error)
-
-
-def _type_name(error: BaseException) -> str:
-    kind: type[Any] = type(error)
-    return (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
-
-
-def _signal_name(signum: int) -> str:
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return f"signal {signum}"
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    said = said.encode("utf-8", "backslashreplace").decode("utf-8")
+    name = fingerprints.type_name(error)
+    return f"{name}: {said}"[:MAX_REASON] if said else name

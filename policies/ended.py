@@ -13,8 +13,9 @@ class Ending:
 
     `exit_code` or `signal` is set (neither: nobody saw its end). `killed_by` is the reason of ours, '' if we sent no
     signal. `report` is what a function child said last: {"result": …} or {"failure": {…}}; None for commands.
-    `output_tail` is the end of what it printed (stdout, then stderr); `stdout` all of it, None where it was more than
-    is kept; `stdout_end` the newest of it that is kept.
+    `output_tail` is the end of what it printed (stdout, then stderr), `stderr_tail` the part of it that is stderr;
+    `stdout` all of stdout, None where it was more than is kept; `stdout_end` the newest of it that is kept. `at`: when
+    it was looked at, in seconds since 1970, for waits that are said as a time of day; None: nobody knows.
     """
 
     exit_code: int | None
@@ -24,6 +25,13 @@ class Ending:
     output_tail: str = ""
     stdout: bytes | None = None
     stdout_end: bytes = b""
+    stderr_tail: str = ""
+    at: float | None = None
+
+    @property
+    def streams(self) -> tuple[str, str]:
+        """The ends of stdout and stderr, apart."""
+        return self.output_tail.removesuffix(self.stderr_tail), self.stderr_tail
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from proofq.policies import adapters
 from proofq.policies.adapters.generic import exited
 from proofq.policies.agent import AgentSpec
 from proofq.policies.ended import Claim, Ending, last_line
+from proofq.policies.exits import uncancelled
 from proofq.policies.failure import Failure
 
 
@@ -39,6 +40,6 @@ def of_function(ending: Ending) -> Claim | Failure:
 
 def _reported(data: Any) -> Failure:
     try:
-        return Failure.from_dict(data)
+        return uncancelled(Failure.from_dict(data))
     except (ValueError, TypeError, AttributeError):
         return Failure("unknown", "the agent's process reported a failure that cannot be read", fingerprint="report")

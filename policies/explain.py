@@ -78,6 +78,7 @@ BOUNDS: Final[Mapping[str, str]] = {
     "deaths": "too many workers died while they held the task",
     "pickups": "it was picked up too often without ever running",
     "age": "it has waited longer than its max_age_s",
+    "max_wait_s": "a longer wait was asked for than max_wait_s",
 }
 #: Where a class leads once its bound is reached.
 _ENDS: Final[Mapping[str, str]] = {
@@ -136,6 +137,8 @@ def rule_in_words(rule: str) -> str:
     name, _, part = rule.partition(".")
     if name not in classes.CLASSES:
         return rule
+    if part == "max_wait_s":
+        return f"{BOUNDS[part]}, so the task is held"
     if part in BOUNDS:
         return f"{BOUNDS[part]}, so {_ENDS[classes.of(name).ends_in]}"
     return RESPONSES.get(part, rule)

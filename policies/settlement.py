@@ -19,12 +19,14 @@ class Limits:
     """Bounds of a worker's settings. Each is the number at which the task is taken out, not the last one allowed.
 
     `max_pickups`: leases in a row that never led to a confirmed start (default 5). `max_deaths`: owners that died
-    holding the task (3). `max_equal_crashes`: attempts in a row that crashed in the same way (2).
+    holding the task (3). `max_equal_crashes`: attempts in a row that crashed in the same way (2). `max_wait_s`: the
+    longest wait that somebody may ask for and the task still waits by itself (3600 s).
     """
 
     max_pickups: int = 5
     max_deaths: int = 3
     max_equal_crashes: int = 2
+    max_wait_s: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -68,21 +70,35 @@ _EVENT_OF: Final[Mapping[str, str]] = {
 }
 
 
+#: What a human is asked to do about a task that is held for its class.
+_TO_DO: Final[Mapping[str, str]] = {
+    "auth": "see to the credential, then `proofq replay` it",
+    "quota": "nobody said until when; see to credit or plan, then `proofq replay` it",
+    "budget": "raise the limit, then `proofq replay` it",
+}
+
+
 def decide(failure: Failure, facts: TaskFacts, limits: Limits, jitter: float) -> Decision:
     """The response to `failure`; `jitter` in [0, 1) spreads the delay."""
     kind = classes.of(failure.kind)
     equal = facts.equal_failures + 1 if failure.fingerprint and failure.fingerprint == facts.fingerprint else 1
     counted = facts.counted + 1 if kind.counted else facts.counted
+    waited = _waited(failure, kind, limits)
     spent = _spent(kind, counted, equal, facts, limits)
+    is_counted = kind.counted
     if spent:
         event, rule, why = kind.ends_in, f"{kind.name}.{spent[0]}", spent[1]
+    elif waited:
+        event, rule, why = waited
+        is_counted = False
     else:
-        event, rule, why = _EVENT_OF[kind.response], f"{kind.name}.{kind.response}", ""
+        event, rule, why = _EVENT_OF[kind.response], f"{kind.name}.{kind.response}", _TO_DO.get(kind.name, "")
     if facts.cancel and TABLE.get((facts.state, event)) not in TERMINAL:
         event, rule, why = "cancel", "cancel.asked", "its cancel was asked"
+        is_counted = kind.counted
     delay = _delay_s(failure, event, facts, jitter)
     reason = f"{kind.name}: {failure.reason}" + (f" ({why})" if why else "")
-    return Decision(event, kind.counted, rule, reason, delay, equal)
+    return Decision(event, is_counted, rule, reason, delay, equal)
 
 
 def too_many_pickups(facts: TaskFacts, limits: Limits) -> Failure | None:
@@ -120,6 +136,18 @@ def _spent(
     if kind.bound == "pickups" and facts.pickups >= limits.max_pickups:
         return "pickups", f"{facts.pickups} pickups without a start, max_pickups is {limits.max_pickups}"
     return None
+
+
+def _waited(failure: Failure, kind: classes.FailureClass, limits: Limits) -> tuple[str, str, str] | None:
+    """Event, rule and words where a wait that somebody asked for decides, and not the class alone; None elsewhere."""
+    wait = failure.retry_after_s
+    if wait is None or kind.name not in classes.WAITS:
+        return None
+    if wait > limits.max_wait_s:
+        why = f"asked to wait {wait:g} s, and max_wait_s is {limits.max_wait_s:g}; `proofq replay` it then, or sooner"
+        return "hold", f"{kind.name}.max_wait_s", why
+    # Out of credit until a time that was said is a wait like any other.
+    return ("defer", f"{kind.name}.defer", "") if kind.name == "quota" else None
 
 
 def _delay_s(failure: Failure, event: str, facts: TaskFacts, jitter: float) -> float | None:

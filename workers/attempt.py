@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from proofq.policies import ending, lifecycle, settlement, stall
@@ -200,7 +200,7 @@ class Attempts:
 
     def _ended(self, held: Held, spec: AgentSpec, end: Ending) -> None:
         """Claim, failure, or a stop of ours: which one it was decides what is written."""
-        outcome = ending.of(end, spec)
+        outcome = ending.of(replace(end, at=self.clock.wall().timestamp()), spec)
         if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):
             return
         if end.killed_by:

@@ -21,6 +21,7 @@ from typing import Any
 from proofq.policies.classify import classify
 from proofq.policies.failure import Failure
 from proofq.workers import python_proof
+from proofq.workers.clock import SystemClock
 from proofq.workers.context import Context
 from proofq.workers.preload import Agents, Preload, resolve
 from proofq.workers.report import MAX_RESULT_BYTES, NotStrictJSON, Reporter, strict_json
@@ -78,8 +79,13 @@ def run(runner: str, agents: Agents, env: Mapping[str, str], payload: int, repor
         value = call(job)
     except BaseException as error:  # noqa: BLE001 - whatever it was, it is this attempt's failure
         traceback.print_exception(error)
-        return _report_failure(reporter, classify(error, "run"))
+        return _report_failure(reporter, _classified(error, "run"))
     return _report_result(reporter, value)
+
+
+def _classified(error: BaseException, phase: str) -> Failure:
+    """Here, where it was seen: many errors do not survive being sent to another process."""
+    return classify(error, phase, SystemClock().wall().timestamp())
 
 
 def _report_result(reporter: Reporter, value: Any) -> int:
@@ -92,7 +98,7 @@ def _report_result(reporter: Reporter, value: Any) -> int:
         return _report_failure(reporter, Failure("malformed_output", f"{error}", phase="output"))
     except BaseException as error:  # noqa: BLE001 - a value may fight back
         traceback.print_exception(error)
-        return _report_failure(reporter, classify(error, "output"))
+        return _report_failure(reporter, _classified(error, "output"))
     _flush()
     reporter.send("result", encoded)
     return 0
@@ -154,7 +160,7 @@ def main() -> int:
         agents = Preload.from_dict(setup["preload"]).load()
     except BaseException as error:  # noqa: BLE001 - a user's module may raise anything
         traceback.print_exception(error)
-        return _report_failure(Reporter(report), classify(error, "start"))
+        return _report_failure(Reporter(report), _classified(error, "start"))
     return run(setup["runner"], agents, setup["env"], payload, report)
 
 

@@ -17,7 +17,7 @@ class Clock(Protocol):
         """Milliseconds for a Lua script; empty means the server's own TIME, and only tests say otherwise."""
 
     def wall(self) -> datetime:
-        """Now, in UTC, of this host: for people and for RQ's fields, never for a decision."""
+        """Now, in UTC, of this host: for people, RQ's fields, and to measure a time of day that somebody named."""
 
     def boottime(self) -> float:
         """Seconds that go on through suspend: what a silent owner counts its own silence with."""

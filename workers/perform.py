@@ -13,7 +13,7 @@ from typing import Any
 
 from proofq.policies import adapters
 from proofq.policies.agent import AgentSpec
-from proofq.policies.classify import classify_start
+from proofq.policies.exits import classify_start
 from proofq.policies.failure import Failure
 from proofq.policies.stall import Transcripts
 from proofq.workers import transcripts

@@ -97,6 +97,7 @@ class Running:
             self.output_tail(),
             self.full_stdout(),
             self._streams.stdout.newest(),
+            self.stderr_tail().decode("utf-8", "replace"),
         )
 
     @property

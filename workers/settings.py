@@ -42,6 +42,8 @@ class Settings:
     max_deaths: int = 3
     #: How many crashes of one fingerprint a task may have.
     max_equal_crashes: int = 2
+    #: The longest wait that a provider may ask for and a task still waits by itself; beyond it the task is held.
+    max_wait_s: float = 3600.0
 
 
 def resolve(

@@ -88,7 +88,7 @@ class Supervisor:
         self._look_now = threading.Event()
         self._looked = threading.Event()
         self._begin_again = False
-        limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes)
+        limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes, settings.max_wait_s)
         door = Door(store, limits)
         self._owner = Owner(store, owner_id, settings.isolation_s, self._on_retired, self._on_orphan)
         self._attempts = Attempts(

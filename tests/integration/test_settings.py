@@ -29,6 +29,7 @@ def test_defaults_are_the_contracts() -> None:
         "max_pickups": 5,
         "max_deaths": 3,
         "max_equal_crashes": 2,
+        "max_wait_s": 3600.0,
     }
 
 

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 import redis
 
-from proofq.policies.classify import MAX_REASON, classify, classify_exit, classify_start
+from proofq.policies.classify import MAX_REASON, classify
+from proofq.policies.exits import classify_exit, classify_start
 from proofq.workers.errors import BadInput, NotProven, RedisUnavailable
 
 
@@ -48,7 +49,7 @@ class ReadTimeout(SomebodysError):
     [
         (TimeoutError("x"), "timeout", "task"),
         (subprocess.TimeoutExpired("x", 3), "timeout", "task"),
-        (ReadTimeout(), "timeout", "task"),
+        (ReadTimeout(), "timeout", "provider"),
         (MemoryError(), "resource", "host"),
         (OSError(errno.EMFILE, "Too many open files"), "resource", "host"),
         (BlockingIOError(errno.EAGAIN, "fork"), "resource", "host"),

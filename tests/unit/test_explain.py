@@ -55,6 +55,9 @@ def _decisions() -> dict[str, tuple[str, settlement.Decision]]:
         facts = TaskFacts("running", 3, 2, 3)
         decision = settlement.decide(Failure(name, "why"), facts, Limits(max_equal_crashes=9), 0.0)
         found[decision.rule] = (name, decision)
+        for wait in (60.0, 7200.0):
+            decision = settlement.decide(Failure(name, "why", retry_after_s=wait), facts, Limits(), 0.0)
+            found[decision.rule] = (name, decision)
     return found
 
 
@@ -100,6 +103,7 @@ def test_the_words_of_a_rule_fit_where_it_leads(rule: str) -> None:
         assert {
             "fail": "fails",
             "quarantine": "is quarantined",
+            "hold": "is held",
         }[decision.event] in explain.rule_in_words(rule)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofq.policies import settlement
-from proofq.policies.classes import CLASSES
+from proofq.policies.classes import CLASSES, WAITS
 from proofq.policies.failure import Failure
 from proofq.policies.lifecycle import OWNED, TABLE, TERMINAL
 from proofq.policies.settlement import Limits, TaskFacts
@@ -68,6 +68,7 @@ def test_response(kind: str) -> None:
     assert (decision.event, decision.counted) == (first, counted)
     assert decision.rule.startswith(f"{kind}.")
     assert "words" in decision.reason
+    assert ("proofq replay" in decision.reason) == (kind in {"auth", "quota", "budget"})
     assert (decision.delay_s is not None) == (first in {"retry", "defer"})
     assert event(kind, SPENT) == last
 
@@ -122,13 +123,53 @@ def test_equal_crashes_are_exact() -> None:
     assert settlement.decide(Failure("crash", "x", fingerprint="g"), once, Limits(), 0.0).equal_failures == 1
 
 
+def _waits(kind: str, wait: float | None, jitter: float = 0.5) -> settlement.Decision:
+    return settlement.decide(Failure(kind, "x", retry_after_s=wait), FIRST, Limits(), jitter)
+
+
+@pytest.mark.parametrize("kind", ["rate_limited", "quota", "overloaded"])
+def test_a_wait_that_was_said_is_kept(kind: str) -> None:
+    """Never earlier than said, and little later; up to max_wait_s, beyond which a human is asked."""
+    event = "retry" if kind == "overloaded" else "defer"
+    for jitter in (0.0, 0.5, 0.999):
+        decision = _waits(kind, 120, jitter)
+        assert (decision.event, decision.counted) == (event, kind == "overloaded")
+        assert decision.delay_s is not None
+        assert 120 <= decision.delay_s <= 121
+    assert _waits(kind, 0).event == _waits(kind, 3600).event == event
+    held = _waits(kind, 3600.5)
+    assert (held.event, held.counted, held.rule, held.delay_s) == ("hold", False, f"{kind}.max_wait_s", None)
+    assert all(word in held.reason for word in ("3600.5 s", "max_wait_s is 3600", "proofq replay"))
+    shorter = Limits(max_wait_s=60)
+    assert settlement.decide(Failure(kind, "x", retry_after_s=61), FIRST, shorter, 0.0).event == "hold"
+
+
+def test_a_wait_that_nobody_said_is_our_own() -> None:
+    """Without a time a rate limit backs off, credit is a human's business, and a wait changes no other class."""
+    limited = [settlement.decide(Failure("rate_limited", "x"), TaskFacts("running", n, 0, 3), Limits(), 0.0).delay_s
+               for n in (1, 2, 3, 9)]  # fmt: skip
+    assert limited == [1.0, 2.0, 4.0, 60.0]
+    assert (_waits("quota", None).event, _waits("quota", None).counted) == ("hold", False)
+    assert (_waits("auth", 5).event, _waits("bad_input", 5).event, _waits("timeout", 1e6).event) == (
+        "hold", "fail", "fail",
+    )  # fmt: skip
+
+
+def test_a_spent_bound_beats_a_wait() -> None:
+    """Whoever has no attempt left does not wait for another."""
+    decision = settlement.decide(Failure("overloaded", "x", retry_after_s=9e4), SPENT, Limits(), 0.0)
+    assert decision.event == "fail"
+
+
 @given(FAILURES, FACTS, JITTER)
 def test_decisions_are_legal_and_bounded(failure: Failure, facts: TaskFacts, jitter: float) -> None:
     """An event of the table (a claim's lost owner aside), with a delay only where it waits, never past its bounds."""
     decision = settlement.decide(failure, facts, Limits(), jitter)
+    long = failure.retry_after_s is not None and failure.retry_after_s > Limits().max_wait_s
     to = TABLE.get((facts.state, decision.event))
     assert to is not None or (facts.state, decision.event) == ("claimed_done", "requeue")
-    assert decision.counted == CLASSES[failure.kind].counted
+    assert decision.counted == (CLASSES[failure.kind].counted and not decision.rule.endswith(".max_wait_s"))
+    assert not (long and failure.kind in WAITS and decision.event in {"retry", "defer"})
     assert (decision.delay_s is not None) == (decision.event in {"retry", "defer"})
     if decision.delay_s is not None:
         asked = failure.retry_after_s

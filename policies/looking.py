@@ -1,0 +1,70 @@
+"""Looking at foreign objects without being hurt: every look is guarded, none reads from the network.
+
+An attribute of somebody else's exception may be a property that raises, blocks or reads from a socket. Only names that
+are known to be safe are asked for (never `.text`, `.read()`, `.json()`), and whatever a look raises is "not there".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+#: Characters of one text that are looked at. An error's text can be a whole page.
+MAX_TEXT: Final = 20_000
+#: Items of one mapping or list of somebody else's that are looked at.
+MAX_ITEMS: Final = 200
+
+
+def attribute(thing: object, name: str) -> Any:
+    """The attribute, None where there is none or looking at it raised."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001 - somebody else's property
+        return None
+
+
+def stored(thing: object, name: str) -> Any:
+    """What the object keeps under this name in its own dictionary: no property is asked, nothing can be read."""
+    try:
+        return vars(thing).get(name)
+    except Exception:  # noqa: BLE001 - objects without a dictionary, or with an odd one
+        return None
+
+
+def text(thing: object) -> str:
+    """`str` of it, cut; "" when that raises. Bytes are decoded."""
+    try:
+        if isinstance(thing, bytes | bytearray):
+            return bytes(thing[:MAX_TEXT]).decode("utf-8", "replace")
+        return str(thing)[:MAX_TEXT]
+    except Exception:  # noqa: BLE001 - somebody else's __str__
+        return ""
+
+
+def names(thing: object) -> tuple[str, ...]:
+    """Names of its type and of that type's bases, most derived first."""
+    return tuple(one.__name__ for one in type(thing).__mro__)
+
+
+def packages(thing: object) -> frozenset[str]:
+    """Top-level packages in which its type and that type's bases were written."""
+    return frozenset(str(one.__module__).split(".")[0] for one in type(thing).__mro__)
+
+
+def items(thing: object) -> list[tuple[str, str]]:
+    """Pairs of text out of a mapping or a list of pairs (headers, metadata); empty when it is neither."""
+    try:
+        own = getattr(thing, "items", None)
+        pairs: Any = own() if callable(own) else thing
+        found = []
+        for name, value in pairs:
+            found.append((text(name), text(value)))
+            if len(found) >= MAX_ITEMS:
+                break
+    except Exception:  # noqa: BLE001 - not iterable, or no pairs
+        return []
+    return found
+
+
+def number(value: object) -> int | None:
+    """A whole number as such; None for booleans, text and the rest."""
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
