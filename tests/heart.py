@@ -233,7 +233,7 @@ def _unleased(event: Event, stage: str) -> Callable[[Heart], Act]:
             heart.settled(heart.running(), _failed("timeout"))
         elif stage == "deferred":
             heart.settled(heart.running(), _failed("network"))
-        return lambda _: heart.door.apply("t", event)
+        return lambda give_up: heart.door.apply("t", event, give_up)
 
     return ready
 

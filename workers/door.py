@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 
 #: Events that need no lease: they act on tasks that nobody holds, or only ask the holder for something.
 UNLEASED: Final = frozenset({"cancel", "ask_cancel", "replay", "due", "expire"})
+#: Events that the holder of a lease may name, beside `failed` and `lost`. The other ends of an attempt are the policy's
+#: to choose, since only it knows their bound and their delay; a reap is a script's.
+LEASED: Final = frozenset(
+    {"trial", "baseline", "start", "claim", "verify", "finish_unproven", "found", "give_back", "hold", "cancel"}
+)
 #: What each event that ends an attempt is called in the attempt's record.
 _OUTCOME: Final[Mapping[str, str]] = {
     "verify": "verified",
@@ -80,17 +85,20 @@ class Door:
         Settled(ok=False) means that the lease is not ours any more: nothing was written but the refusal.
         """
         task = lease.task
+        if event.name not in LEASED | {"failed", "lost"}:
+            return self._refuse(task, event.name, event.who, f"{event.name} is no event of a lease's holder", give_up)
         decision = self._decided(task, event)
         to = lifecycle.next_state(task.state, decision.event)
         if to is None:
-            return self._refuse(task, decision.event, event.who, f"the table has no {decision.event} from {task.state}")
+            why = f"the table has no {decision.event} from {task.state}"
+            return self._refuse(task, decision.event, event.who, why, give_up)
         move = self._move(task, event, decision, to, lease)
-        written = insist(lambda: self.store.settle(move), self._clock, give_up)
+        written = self._write(move, give_up)
         if written.outcome == "cancel_asked":
             # Asked since this lease's fields were read: decide once more, knowing of it.
             return self.settle(replace(lease, task=replace(task, cancel=True)), event, give_up)
         if not written.ok:
-            return self._late(lease, move, written)
+            return self._late(lease, move, written, give_up)
         kept = None
         if to in lifecycle.OWNED:
             fields = {"state": to, "claim": event.claim if to == lifecycle.CLAIMED_DONE else task.claim}
@@ -103,14 +111,16 @@ class Door:
             kept = replace(lease, task=replace(task, **fields))
         return Settled(True, to, decision.event, decision.reason, kept)
 
-    def apply(self, task_id: str, event: Event) -> Settled:
+    def apply(self, task_id: str, event: Event, give_up: Callable[[], bool] = lambda: True) -> Settled:
         """An event of somebody who holds no lease: a human, a timer, another service. `UnknownTask` if there is none.
 
+        While Redis does not answer it is tried again until `give_up()` (default: at once, as for who comes again
+        anyway); what was done although its reply was lost is not done twice.
         A `cancel` of a task that is being worked on becomes `ask_cancel`: its holder kills the tree, then settles.
         """
         request = self._clock.token()
         for _ in range(8):
-            task = self.store.read(task_id)
+            task = insist(lambda: self.store.read(task_id), self._clock, give_up)
             name = event.name
             if name == "cancel" and task.state in lifecycle.OWNED:
                 name = "ask_cancel"
@@ -120,13 +130,16 @@ class Door:
                 to = None
             if to is None:
                 why = f"it is {task.state}" if name in UNLEASED else f"{name} needs the task's lease"
-                return self._refuse(task, name, event.who, why)
+                return self._refuse(task, name, event.who, why, give_up)
             decision = Decision(name, counted=False, rule=name, reason=event.reason)
-            move = self._move(task, replace(event, name=name), decision, to, None)
-            written = self.store.settle(replace(move, request=request))
+            move = replace(self._move(task, replace(event, name=name), decision, to, None), request=request)
+            written = self._write(move, give_up)
             if written.ok:
                 return Settled(True, to, name, event.reason)
         return Settled(False, task.state, event.name, "the task kept changing; try again")
+
+    def _write(self, move: Move, give_up: Callable[[], bool]) -> Written:
+        return insist(lambda: self.store.settle(move), self._clock, give_up)
 
     # --- how an event becomes a move -------------------------------------------------------------------------------
 
@@ -202,18 +215,22 @@ class Door:
 
     # --- refusals --------------------------------------------------------------------------------------------------
 
-    def _late(self, lease: Lease, move: Move, written: Written) -> Settled:
+    def _late(self, lease: Lease, move: Move, written: Written, give_up: Callable[[], bool]) -> Settled:
         """The lease is not ours any more: the task stays as it is, and its breadcrumbs say that we came too late."""
         if written.outcome == "missing":
             return Settled(False, "", move.event, "the task is gone")
         why = f"late: attempt {lease.fence} holds no lease any more"
-        state = written.state
-        self.store.settle(Move(move.id, move.queue, state, f"refused:{move.event}", state, why, move.who))
+        self._record(replace(lease.task, state=written.state), move.event, move.who, why, give_up)
         return Settled(False, written.state, move.event, why)
 
-    def _refuse(self, task: Task, name: str, who: str, why: str) -> Settled:
-        self.store.settle(Move(task.id, task.queue, task.state, f"refused:{name}", task.state, why, who))
+    def _refuse(self, task: Task, name: str, who: str, why: str, give_up: Callable[[], bool]) -> Settled:
+        self._record(task, name, who, why, give_up)
         return Settled(False, task.state, name, why)
+
+    def _record(self, task: Task, name: str, who: str, why: str, give_up: Callable[[], bool]) -> None:
+        """One breadcrumb, and no transition."""
+        refused, request = f"refused:{name}", self._clock.token()
+        self._write(Move(task.id, task.queue, task.state, refused, task.state, why, who, request=request), give_up)
 
 
 def _stale(state: str, fields: Mapping[str, str], to: str) -> list[str]:

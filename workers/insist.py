@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -30,3 +31,9 @@ def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool]) -> 
         reraise=True,
     )
     return retrying(call)
+
+
+def tries(count: int) -> Callable[[], bool]:
+    """A bound for `insist`: True once it was asked `count` times, so that so many calls are made, all taken together."""
+    asked = itertools.count(1)
+    return lambda: next(asked) >= count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 import os
@@ -19,7 +18,7 @@ from proofq.policies.declared import MAX_SECONDS
 from proofq.policies.lifecycle import DEFERRED, QUEUED
 from proofq.workers import keys, rq_view
 from proofq.workers.errors import BadInput, KeyConflict, NotBuilt, RedisUnavailable
-from proofq.workers.insist import insist
+from proofq.workers.insist import insist, tries
 from proofq.workers.known_agents import KnownAgent
 from proofq.workers.session import Session
 from proofq.workers.store import Birth
@@ -52,10 +51,9 @@ class Enqueued:
 def enqueue(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], request: Request, who: str) -> Enqueued:
     """Create the task, or find the one its key names. Raises BadInput, KeyConflict, NotBuilt, RedisUnavailable."""
     birth = _birth(session, agent, inputs, request, who)
-    tries = itertools.count(1)
     try:
         # The same id each time: a request that was carried out although its reply was lost creates no second task.
-        word, task_id = insist(lambda: session.store.enqueue(birth), session.store.clock, lambda: next(tries) >= TRIES)
+        word, task_id = insist(lambda: session.store.enqueue(birth), session.store.clock, tries(TRIES))
     except RedisUnavailable as problem:
         message = f"{problem} Whether the task was created is not known; `proofq show {birth.id}` says so."
         raise RedisUnavailable(message) from problem

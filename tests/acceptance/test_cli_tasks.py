@@ -12,6 +12,8 @@ from proofq.workers import keys
 from proofq.workers.cli import exit_codes
 from proofq.workers.session import Session
 from tests.commands import Inside, Project
+from tests.proxy import LosingProxy
+from tests.servers import PrivateServer
 from tests.workbench import BROKEN, Bench
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -239,6 +241,24 @@ def test_acts_say_what_they_did(inside: Inside, project: Project) -> None:
     assert task_id in first.stdout
     assert (second.code, second.stdout) == (exit_codes.ERROR, "")
     assert "it is cancelled" in second.stderr
+
+
+@pytest.mark.parametrize(("act", "state"), [("cancel", "queued"), ("cancel", "running"), ("replay", "failed")])
+def test_an_act_whose_reply_is_lost_is_done_once(
+    inside: Inside, project: Project, bench: Bench, redis_server: PrivateServer, monkeypatch: pytest.MonkeyPatch,
+    act: str, state: str,
+) -> None:  # fmt: skip
+    """Nobody heard that it was done: it is asked again, said to be done, and stands once in the breadcrumbs."""
+    task_id = project.enqueue()
+    bench.to(task_id, state)
+    with LosingProxy(redis_server.socket) as proxy:
+        monkeypatch.setenv("PROOFQ_REDIS_URL", proxy.url)
+        proxy.lose_next()
+        done = inside(act, task_id, "--json")
+        assert proxy.lost == 1
+    assert (done.code, done.document["ids"]) == (0, [task_id])
+    events = [crumb.event for crumb in bench.store.snapshot(task_id).crumbs]
+    assert events.count("ask_cancel" if state == "running" else act) == 1
 
 
 # --- audit ---------------------------------------------------------------------------------------------------------

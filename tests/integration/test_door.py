@@ -182,6 +182,16 @@ def test_who_holds_no_lease_moves_nothing_held(heart: Heart) -> None:
     assert heart.store.read("t").state == "leased"
 
 
+@pytest.mark.parametrize("name", ["reap", "retry", "defer", "requeue", "fail", "quarantine", "expire", "ask_cancel"])
+def test_the_holder_does_not_choose_its_response(heart: Heart, name: str) -> None:
+    """The table has each of these from leased, for the policy or for a script: named by the holder they are refused."""
+    lease = heart.held()
+    settled = heart.door.settle(lease, Event(name, "bench", failure=FAILED))
+    assert (settled.ok, settled.state) == (False, "leased")
+    assert heart.events()[-1] == f"refused:{name}"
+    assert audit.check(heart.store.peek("t").view()) == []
+
+
 def test_stale_lease_is_refused_and_recorded(heart: Heart) -> None:
     """The old holder's success after a takeover is not written; the new holder's end is."""
     stale = heart.claimed()

@@ -16,8 +16,8 @@ from tests.heart import AGENT, HOST, ISOLATION_MS, QUEUE, REQUESTS, Heart, Reque
 from tests.proxy import LosingProxy
 from tests.servers import PrivateServer
 
-#: Requests at the door that the holder of a lease insists on.
-HELD = [request for request in REQUESTS if request.ready.__qualname__.startswith("_leased")]
+#: Requests at the door: of the holder of a lease, and of somebody who asks.
+AT_THE_DOOR = [request for request in REQUESTS if request.ready.__qualname__.startswith(("_leased", "_unleased"))]
 #: What a request sent again is answered where that differs from the first time.
 AGAIN = {
     "enqueue": b"same",
@@ -81,8 +81,8 @@ def test_same_request_again_changes_nothing(proxy: LosingProxy, heart: Heart, re
     assert heart.dump().keys() == once.keys()
 
 
-@pytest.mark.parametrize("request_", HELD, ids=str)
-def test_the_holder_insists(proxy: LosingProxy, heart: Heart, request_: Request) -> None:
+@pytest.mark.parametrize("request_", AT_THE_DOOR, ids=str)
+def test_the_door_insists(proxy: LosingProxy, heart: Heart, request_: Request) -> None:
     """As in production: the door sends the move again by itself, until it hears that it is written."""
     act = request_.ready(heart)
     proxy.lose_next(3)

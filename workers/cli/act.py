@@ -12,6 +12,9 @@ from proofq.workers.cli.command import command
 from proofq.workers.cli.render import Output
 from proofq.workers.errors import Error, NotBuilt, RedisUnavailable, Refused
 
+#: How often an act whose reply was lost is sent, under the same request id.
+TRIES: Final = 4
+
 _ids = click.argument("task_ids", metavar="ID...", nargs=-1)
 
 
@@ -45,6 +48,7 @@ def _act(output: Output, name: str, task_ids: Sequence[str], reason: str) -> int
     """Send the event to each task; those that refuse it are told, and are an error only if all do."""
     from proofq.workers import producer, session, task_view
     from proofq.workers.door import Event
+    from proofq.workers.insist import tries
 
     door = session.open_store().door
     event = Event(name, producer.whoami("cli"), reason)
@@ -52,7 +56,7 @@ def _act(output: Output, name: str, task_ids: Sequence[str], reason: str) -> int
     refused: list[tuple[str, Error]] = []
     for task_id in dict.fromkeys(task_ids):
         try:
-            settled = door.apply(task_view.possible_id(task_id), event)
+            settled = door.apply(task_view.possible_id(task_id), event, tries(TRIES))
             if not settled.ok:
                 raise Refused(f"{name} of task {task_id} is refused: {settled.reason}.")
             done.append(task_id)
