@@ -25,7 +25,7 @@ class DamagedKey(Error):
     def __init__(self, key: str, actual: str) -> None:
         super().__init__(
             f"The Redis key {key} holds a {actual}, which is not ours; nothing was written. "
-            "Look at it, move it away (RENAME), and run `proofq audit`."
+            "Look at it, put it right or move it away (RENAME), and run `proofq audit`."
         )
         self.key = key
         self.actual = actual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import redis
 from proofq.policies.audit import VIEW_RULES
 from proofq.workers import keys
 from proofq.workers.audit import Audit
+from proofq.workers.door import Event
 from proofq.workers.scripts import NAMES, DamagedKey
 from tests.heart import HOST, QUEUE, REQUESTS, Heart, Request, birth
 
@@ -106,6 +108,60 @@ def test_damaged_task_does_not_stop_its_queue(redis_client: redis.Redis, key: st
     assert heart.store.restore("t") is True
     assert heart.held().task.id == "t"
     assert contradictions(heart) == []
+
+
+@pytest.mark.parametrize("field", ["attempt", "expires_at", "pickups"])
+def test_a_row_with_a_broken_number_does_not_stop_its_queue(redis_client: redis.Redis, field: str) -> None:
+    """A lease sets it aside with nothing half written and grants the next; mended, it is leased as well."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+    heart.store.enqueue(birth("u"))
+    before = heart.client.hget(keys.task("t"), field)
+    heart.client.hset(keys.task("t"), field, "x")
+    assert heart.held().task.id == "u"
+    assert heart.client.hget(keys.task("t"), "state") == b"queued"
+    assert heart.store.watch(HOST).strays == ["t"]
+    with pytest.raises(DamagedKey, match=field):
+        heart.store.restore("t")
+    heart.client.hset(keys.task("t"), field, before or "0")
+    assert heart.store.restore("t") is True
+    assert heart.held().task.id == "t"
+    assert contradictions(heart) == []
+
+
+@pytest.mark.parametrize("event", ["retry", "requeue", "give_back", "due"])
+def test_a_broken_number_leaves_no_half_transition(redis_client: redis.Redis, event: str) -> None:
+    """DamagedKey names the row and the field, nothing is written, and mended the same request goes through."""
+    heart = Heart(redis_client)
+    request_ = next(one for one in REQUESTS if one.name == event)
+    act = request_.ready(heart)
+    expires = heart.client.hget(keys.task("t"), "expires_at")
+    heart.client.hdel(keys.task("t"), "expires_at")
+    before = heart.dump()
+    with pytest.raises((DamagedKey, ValueError), match="expires_at"):
+        act(lambda: True)
+    assert heart.dump() == before
+    heart.client.hset(keys.task("t"), "expires_at", expires)
+    act(lambda: True)
+    assert heart.store.read("t").state == request_.state
+    assert contradictions(heart) == []
+
+
+def test_broken_record_and_breadcrumb_keep_no_attempt_from_its_end(redis_client: redis.Redis) -> None:
+    """What a script cannot read of the past is passed over or written anew: the end itself is whole."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+    lease = heart.running()
+    heart.client.hset(keys.attempts("t"), "1", "junk")
+    heart.client.rpush(keys.crumbs("t"), "junk")
+    heart.settled(lease, Event("give_back", "worker", "drains"))
+    assert heart.store.read("t").state == "queued"
+    assert heart.client.hlen(keys.leases("o")) == 0
+    assert json.loads(heart.client.hget(keys.attempts("t"), "1"))["outcome"] == "given_back"
+    heart.client.hset(keys.attempts("t"), "2", "junk")
+    assert heart.held().task.attempt == 2
 
 
 def test_damaged_queue_hides_only_itself(redis_client: redis.Redis) -> None:

@@ -23,6 +23,32 @@ local function misfit(pairs_)
   return nil
 end
 
+-- Numbers a script calculates with; the first two stand in every task's row.
+local NUMBERS = {'attempt', 'expires_at', 'pickups', 'deaths'}
+
+-- As `misfit`, for the numbers of a task, whose key is a hash. What fails after the first write leaves half a
+-- transition, so a value that somebody broke must be found before it.
+local function broken_number(id)
+  if redis.call('HEXISTS', K.TASK .. id, 'state') == 0 then return nil end
+  for i, value in ipairs(redis.call('HMGET', K.TASK .. id, unpack(NUMBERS))) do
+    if (value or i <= 2) and not string.match(value or '', '^%d+$') then
+      return {'wrong_type', K.TASK .. id, 'hash without a whole number as ' .. NUMBERS[i]}
+    end
+  end
+  return nil
+end
+
+-- As `misfit`, for the rows of a task.
+local function unfit(id)
+  return misfit({{K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}}) or broken_number(id)
+end
+
+-- The JSON array or object in a text; nil for anything else.
+local function decoded(text)
+  local fine, value = pcall(cjson.decode, text)
+  return fine and type(value) == 'table' and value or nil
+end
+
 -- Redis refuses a script at maxmemory only while it has written nothing, and only for commands that may grow: begin
 -- with one that cannot, so that a full Redis still beats, settles and drains.
 local function open_at_maxmemory()
@@ -37,7 +63,8 @@ end
 -- Whether one of the last breadcrumbs was written by this very request: its reply was lost and it was sent again.
 local function done_before(id, rid)
   for _, raw in ipairs(redis.call('LRANGE', K.CRUMBS .. id, -12, -1)) do
-    if cjson.decode(raw)[9] == rid then return true end
+    local written = decoded(raw)
+    if written and written[9] == rid then return true end
   end
   return false
 end
@@ -99,7 +126,7 @@ end
 -- Merges `patch` into the record of attempt `n`; the value '@now' stands for the script's time.
 local function patch_attempt(id, n, patch, now)
   local raw = redis.call('HGET', K.ATTEMPTS .. id, n)
-  local record = raw and cjson.decode(raw) or {n = tonumber(n)}
+  local record = raw and decoded(raw) or {n = tonumber(n)}
   for field, value in pairs(patch) do record[field] = value == '@now' and now or value end
   redis.call('HSET', K.ATTEMPTS .. id, n, cjson.encode(record))
 end

@@ -38,7 +38,7 @@ for i = 11, #ARGV do
     looked = looked + 1
     local kind = redis.call('TYPE', K.TASK .. id).ok
     local state = kind == 'hash' and redis.call('HGET', K.TASK .. id, 'state') or nil
-    if not state or misfit({{K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}}) then
+    if not state or unfit(id) then
       local reason = kind == 'none' and 'no task of ours has this id' or 'its rows are damaged'
       redis.call('LPOP', list)
       redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = reason, at = now}))

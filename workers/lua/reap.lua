@@ -7,7 +7,7 @@ local now = clock(ARGV[1])
 local id, fence, old, new, rid = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
 local wrong = misfit({
   {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.OWNERS, 'zset'}, {K.LEASES .. old, 'hash'},
-  {K.LEASES .. new, 'hash'}})
+  {K.LEASES .. new, 'hash'}}) or broken_number(id)
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'owner', 'attempt', 'queue')
 if not row[1] then return {'missing'} end

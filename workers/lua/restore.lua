@@ -2,8 +2,7 @@
 -- ARGV: 1 now_ms or ''; 2 id; 3 the state in which a task stands in its queue.
 -- Returns: restored | kept | wrong_type, key, type.
 local id = ARGV[2]
-local wrong = misfit({
-  {K.OWNERS, 'zset'}, {K.STRAYS, 'hash'}, {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}})
+local wrong = misfit({{K.OWNERS, 'zset'}, {K.STRAYS, 'hash'}}) or unfit(id)
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'queue')
 if not row[1] or redis.call('HEXISTS', K.STRAYS, id) == 0 then return {'kept'} end

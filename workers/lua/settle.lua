@@ -11,9 +11,8 @@
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
 local id, queue = plan.id, plan.queue
-local wrong = misfit({
-  {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}, {K.DUE, 'zset'}, {K.AGES, 'zset'},
-  {K.OWNERS, 'zset'}, {K.LEASES .. plan.owner, 'hash'}})
+local wrong = unfit(id) or misfit({
+  {K.DUE, 'zset'}, {K.AGES, 'zset'}, {K.OWNERS, 'zset'}, {K.LEASES .. plan.owner, 'hash'}})
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at', 'cancel')
 if not row[1] then return {'missing'} end
