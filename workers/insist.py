@@ -34,6 +34,6 @@ def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool]) -> 
 
 
 def tries(count: int) -> Callable[[], bool]:
-    """A bound for `insist`: True once it was asked `count` times, so that so many calls are made, all taken together."""
+    """A bound for `insist`: True once it was asked `count` times, so that so many calls are made in all."""
     asked = itertools.count(1)
     return lambda: next(asked) >= count
