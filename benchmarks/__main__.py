@@ -35,12 +35,14 @@ def main() -> int:
 def _measure(options: argparse.Namespace, said: Console) -> dict[str, Any]:
     """Every figure, by measure and side. Each measurement has servers and processes of its own."""
     rates: dict[str, list[float]] = {name: [] for name in SIDES}
+    cpu: dict[str, list[float]] = {name: [] for name in SIDES}
     delays: dict[str, list[float]] = {name: [] for name in SIDES}
     loads = []
     for number in range(1, options.rounds + 1):
         for name, kind in SIDES.items():
             loads.append(measures.load())
-            rates[name].append(measures.throughput(kind, options.tasks))
+            for kept, figure in zip((rates[name], cpu[name]), measures.throughput(kind, options.tasks), strict=True):
+                kept.append(figure)
             said.print(f"round {number}, {name}: {rates[name][-1]:.0f} tasks/s (load {loads[-1]:.1f})")
         for name, kind in SIDES.items():
             delays[name] += measures.latency(kind, -(-options.samples // options.rounds))
@@ -52,6 +54,7 @@ def _measure(options: argparse.Namespace, said: Console) -> dict[str, Any]:
         "settings": {name: getattr(options, name) for name in ("tasks", "rounds", "samples", "count", "idle_s")},
         "machine": {**measures.machine(), "load_before_each_round": loads},
         "throughput": {name: {"rounds": each, "median": statistics.median(each)} for name, each in rates.items()},
+        "cpu_ms_per_task": {name: {"rounds": each, "median": statistics.median(each)} for name, each in cpu.items()},
         "latency_ms": {name: report.quantiles(each) for name, each in delays.items()},
         "commands": {
             name: {

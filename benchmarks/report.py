@@ -25,7 +25,7 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def wanted(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str, bool | None]]:
     """One row for each measure: what, ours, stock's, what is wanted, and whether it is so (None: only told)."""
-    rate, delay = figures["throughput"], figures["latency_ms"]
+    rate, cpu, delay = figures["throughput"], figures["cpu_ms_per_task"], figures["latency_ms"]
     calls, idle, kib = figures["commands"], figures["idle_commands_per_s"], figures["kib_per_task"]
     ours, stock = Ours.name, Stock.name
     fast = rate[ours]["median"] >= rate[stock]["median"]
@@ -36,6 +36,10 @@ def wanted(figures: Mapping[str, Any]) -> list[tuple[str, str, str, str, bool | 
         (
             f"tasks a second, median of {len(rate[ours]['rounds'])}",
             f"{rate[ours]['median']:.0f}", f"{rate[stock]['median']:.0f}", "at least stock's", fast,
+        ),
+        (
+            "CPU ms a task, without the server's",
+            f"{cpu[ours]['median']:.1f}", f"{cpu[stock]['median']:.1f}", "", None,
         ),
         *(
             (

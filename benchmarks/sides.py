@@ -16,7 +16,7 @@ import redis
 from rq import Queue
 
 from proofq.policies import lifecycle
-from proofq.workers import keys, known_agents, producer, session
+from proofq.workers import keys, known_agents, proctree, producer, session
 from proofq.workers.known_agents import KnownAgent
 from proofq.workers.producer import Request
 from tests.servers import PrivateServer, binaries
@@ -101,6 +101,13 @@ class Side:
     def wait_done(self, count: int, within_s: float) -> None:
         """Wait until so many have finished."""
         until(lambda: self.done() >= count, within_s, f"{count} finished tasks of {self.name}: {self.log()}")
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far by all its processes, those that have ended included; the server's are not."""
+        assert self._process is not None
+        processes = proctree.snapshot()
+        pids = [self._process.pid, *(one.pid for one in proctree.descendants(self._process.pid, processes))]
+        return sum(_cpu_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
 
     # --- what differs ----------------------------------------------------------------------------------------------
 
@@ -196,6 +203,15 @@ class Stock(Side):
 
     def _ready(self) -> bool:
         return bool(self.harness.scard("rq:workers") == SLOTS)
+
+
+def _cpu_ticks(pid: int) -> int:
+    """User and system time of a process and of the children it has waited for."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    return sum(int(field) for field in line.rpartition(")")[2].split()[11:15])
 
 
 def _program(name: str) -> str:

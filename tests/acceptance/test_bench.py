@@ -65,6 +65,7 @@ def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
     figures = json.loads(out.read_text())
     for side in ("proofq", "rq"):
         assert figures["throughput"][side]["median"] > 0
+        assert figures["cpu_ms_per_task"][side]["median"] > 1
         assert figures["latency_ms"][side]["samples"] == 3
         assert 0 < figures["latency_ms"][side]["p50"] < 30_000
         assert figures["kib_per_task"][side] > 0.5
