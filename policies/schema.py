@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -126,21 +127,32 @@ def problems(schema: Mapping[str, JSON], value: JSON) -> list[str]:
 
 
 def _validator(schema: Mapping[str, JSON]) -> Any:
-    # Imported here: jsonschema costs 100 ms, and most commands never check a value.
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
-    from referencing import Registry
-
     if not isinstance(schema, dict):
         raise SchemaProblem('a schema is an object (a table), such as {type = "object"}')
-    dialect = schema.get("$schema")
+    return _compiled(json.dumps(schema))
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> Any:
+    """Kept by the schema's text: to make a validator takes 40 times as long as to use it, and every task needs one
+    several times."""
+    # Imported here: jsonschema costs 100 ms, and most commands never check a value.
+    from referencing import Registry
+
+    schema = json.loads(text)
+    # An empty registry of our own: the default one would fetch what a reference names.
+    return _strict(schema.get("$schema"))(schema, registry=Registry())
+
+
+def _strict(dialect: JSON) -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
     base = Draft202012Validator if dialect is None else _draft(dialect)
     if base is None:
         raise SchemaProblem(f"$schema {dialect!r} is no draft we know; use Draft 2020-12 or leave $schema out")
     checker = base.TYPE_CHECKER.redefine("integer", _is_integer)
-    strict: Any = extend(base, type_checker=checker)  # type: ignore[no-untyped-call]
-    # An empty registry of our own: the default one would fetch what a reference names.
-    return strict(schema, registry=Registry())
+    return extend(base, type_checker=checker)  # type: ignore[no-untyped-call]
 
 
 def _draft(dialect: JSON) -> Any:

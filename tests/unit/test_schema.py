@@ -63,3 +63,12 @@ def test_reading_raises_one_error(document: str | bytes) -> None:
     except JsonProblem:
         return
     assert json.loads(document) == value
+
+
+def test_a_schema_that_was_changed_is_judged_as_it_is_now():
+    """What is kept of a schema is found by what it says, not by which object it is."""
+    declared: dict = {"type": "integer"}
+    assert schema.problems(declared, "a") != []
+    declared["type"] = "string"
+    assert schema.problems(declared, "a") == []
+    assert schema.problems({"type": "integer"}, "a") != []
