@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proofq.policies.failure import Failure
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -16,6 +18,8 @@ class Ending:
     `output_tail` is the end of what it printed (stdout, then stderr), `stderr_tail` the part of it that is stderr;
     `stdout` all of stdout, None where it was more than is kept; `stdout_end` the newest of it that is kept. `at`: when
     it was looked at, in seconds since 1970, for waits that are said as a time of day; None: nobody knows.
+    `transcript_end` is the end of its program's newest transcript, `live` the failure it told of while it ran and for
+    which we ended it; see `policies.live`.
     """
 
     exit_code: int | None
@@ -27,6 +31,8 @@ class Ending:
     stdout_end: bytes = b""
     stderr_tail: str = ""
     at: float | None = None
+    transcript_end: bytes = b""
+    live: Failure | None = None
 
     @property
     def streams(self) -> tuple[str, str]:

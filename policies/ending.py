@@ -14,10 +14,13 @@ from proofq.policies.agent import AgentSpec
 from proofq.policies.ended import Claim, Ending, last_line
 from proofq.policies.exits import uncancelled
 from proofq.policies.failure import Failure
+from proofq.policies.live import LIVE
 
 
 def of(ending: Ending, spec: AgentSpec) -> Claim | Failure:
     """By the agent's kind, and of a command by its adapter; with a `json` proof its claim is a document."""
+    if ending.killed_by == LIVE:
+        return ending.live or Failure("unknown", "it was ended for what it said, and that is lost", phase="run")
     if spec.kind == "function":
         return of_function(ending)
     document = any(proof.kind == "json" for proof in spec.proofs)

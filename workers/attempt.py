@@ -11,6 +11,7 @@ from proofq.policies import ending, lifecycle, settlement, stall
 from proofq.policies.agent import AgentSpec
 from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
+from proofq.policies.live import LIVE
 from proofq.policies.settlement import Limits
 from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import Verdict
@@ -203,7 +204,7 @@ class Attempts:
         outcome = ending.of(replace(end, at=self.clock.wall().timestamp()), spec)
         if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):
             return
-        if end.killed_by:
+        if end.killed_by not in ("", LIVE):
             self._stopped(held, spec, end.killed_by)
         elif isinstance(outcome, Failure):
             self._settle(held, Event("failed", self.name, failure=outcome))

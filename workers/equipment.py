@@ -30,6 +30,7 @@ def open_all(
         undo.callback(capture.close)
         captures.append(capture)
     streams = Streams(captures[0], captures[1], ReportReader(silent=request.kind != "function"))
+    streams.on_stdout = request.on_stdout
     reading: dict[str, int] = {}
     writing: dict[str, int] = {}
     for name in ("stdout", "stderr", "report"):

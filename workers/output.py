@@ -131,6 +131,8 @@ class Streams:
         self.report = report
         #: Called by the pump's thread each time something of the report was read, and at its end.
         self.on_report: Callable[[], None] = lambda: None
+        #: Given stdout as it comes, in the pump's thread, for who listens to it live.
+        self.on_stdout: Callable[[bytes], None] | None = None
         #: When something was last printed, or new evidence of progress came, in seconds of the boot clock; 0 for never.
         self.heard_s = 0.0
 
@@ -144,6 +146,8 @@ class Streams:
         if name != "report":
             capture: Capture = getattr(self, name)
             capture.write(data)
+            if name == "stdout" and self.on_stdout is not None:
+                self.on_stdout(data)
             self.heard_s = now_s if data else self.heard_s
             return
         told = self.report.progress_count

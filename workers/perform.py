@@ -20,8 +20,9 @@ from proofq.workers import transcripts
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.child import RUN_AGENT, RUN_PROOF
 from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
+from proofq.workers.listener import Lines, Listener
+from proofq.workers.performed import Performed
 from proofq.workers.record import Task
-from proofq.workers.running import Running
 from proofq.workers.spawner import Spawner, SpawnFailed, SpawnRequest
 from proofq.workers.warm import Started
 
@@ -56,14 +57,19 @@ class LocalPerformer:
             self._end_earlier(task)
         return Prepared(task, spec, expanded)
 
-    def start(self, prepared: Prepared, timeout_s: float) -> Running:
+    def start(self, prepared: Prepared, timeout_s: float) -> Performed:
+        adapter = adapters.of(prepared.spec.adapter)
+        listener = None if adapter.live is None else Listener(adapter.live)
         try:
-            running = self._spawner.spawn(_request(prepared))
+            running = self._spawner.spawn(_request(prepared, listener))
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
             raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem
         if running.wait_started(timeout_s):
-            return running
+            if listener is not None:
+                listener.attach(running.kill)
+            home = Path(prepared.expanded.env["HOME"])
+            return Performed(running, listener, partial(transcripts.newest_end, home, adapter.transcripts))
         running.kill("start_unconfirmed", 0.0)
         running.wait_ended(None)
         ended = running.ended
@@ -80,7 +86,7 @@ class LocalPerformer:
         return transcripts.look(Path(prepared.expanded.env["HOME"]), adapters.of(prepared.spec.adapter).transcripts)
 
 
-def _request(prepared: Prepared) -> SpawnRequest:
+def _request(prepared: Prepared, listener: Listener | None) -> SpawnRequest:
     task, spec, expanded = prepared.task, prepared.spec, prepared.expanded
     places = expanded.places
     common: dict[str, Any] = {
@@ -92,7 +98,8 @@ def _request(prepared: Prepared) -> SpawnRequest:
     }
     if spec.kind == "command":
         keep = adapters.of(spec.adapter).reads_stdout or any(proof.kind == "json" for proof in spec.proofs)
-        return SpawnRequest(kind="command", argv=expanded.argv, keep_stdout=keep, **common)
+        heard = None if listener is None else Lines(listener.hear).feed
+        return SpawnRequest(kind="command", argv=expanded.argv, keep_stdout=keep, on_stdout=heard, **common)
     payload = {
         "agent": spec.name,
         "inputs": dict(expanded.inputs),

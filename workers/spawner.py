@@ -89,6 +89,8 @@ class SpawnRequest:
     output_cap_bytes: int = CAP_BYTES
     #: Have what is kept of stdout ready after the end, too, all of it where it fits under the cap.
     keep_stdout: bool = False
+    #: Called in the pump's thread with stdout as it comes; must neither wait nor raise.
+    on_stdout: Callable[[bytes], None] | None = None
     #: More descriptors for the child: its number, 3 or above without a gap, to ours, which stay open here.
     fds: Mapping[int, int] = field(default_factory=dict)
 

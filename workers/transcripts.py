@@ -1,4 +1,4 @@
-"""How the transcript files of an agent program look: what a watch compares, to see that they grow."""
+"""The transcript files of an agent program: how they look, to see that they grow, and how the newest ends."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from proofq.policies.stall import Transcripts
 
 #: Names that are looked at for one pattern, folders included; what stands beyond them is not seen.
 MAX_NAMES: Final = 5000
+#: Bytes of a transcript that are read.
+END_BYTES: Final = 256 * 1024
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -27,6 +30,24 @@ def look(home: Path, patterns: Sequence[str]) -> Transcripts:
         for folder in _opened(str(home), None):
             found.update(_files(folder, "", pattern.split("/"), left))
     return frozenset(found)
+
+
+def newest_end(home: Path, patterns: Sequence[str]) -> bytes:
+    """The last 256 KiB of the file that was written last; b"" where there is none or it cannot be read."""
+    name = max(look(home, patterns), key=lambda one: one[2], default=("",))[0]
+    if not name:
+        return b""
+    try:
+        opened = os.open(home / name, _FILE)
+    except OSError:
+        return b""
+    try:
+        told = os.fstat(opened)
+        return os.pread(opened, END_BYTES, max(0, told.st_size - END_BYTES)) if stat.S_ISREG(told.st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(opened)
 
 
 def _files(folder: int, prefix: str, parts: Sequence[str], left: list[int]) -> Iterator[tuple[str, int, int]]:

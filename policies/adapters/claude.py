@@ -16,6 +16,7 @@ from proofq.policies.adapters.adapter import Adapter
 from proofq.policies.adapters.generic import exited, malformed
 from proofq.policies.ended import Claim, Ending
 from proofq.policies.failure import Failure
+from proofq.policies.live import Heard
 
 #: Characters of its answer that the claim keeps in Redis; the rest stays in the captured files.
 CLAIM_TEXT: Final = 2048
@@ -46,7 +47,7 @@ def outcome(ending: Ending, document: bool) -> Claim | Failure:
     printed = lines.read(ending.stdout_end)
     if isinstance(printed, str):
         return malformed(printed) if ending.exit_code == 0 else exited(ending)
-    failure = _failure(printed)
+    failure = _failure(printed, ending.transcript_end)
     if failure is not None:
         return failure
     if ending.exit_code != 0:
@@ -54,7 +55,18 @@ def outcome(ending: Ending, document: bool) -> Claim | Failure:
     return _document(printed.result) if document else Claim(_claim(printed.result))
 
 
-def _failure(printed: lines.Printed) -> Failure | None:
+def live(line: bytes) -> Heard:
+    """A line of `stream-json`: a call that will be made again, or an answer of the model's."""
+    if lines.is_answer(line):
+        return "answered"
+    said = lines.live_retry(line)
+    if said is None:
+        return None
+    text = f"{said.word or 'no answer'}, by its live output"
+    return provider_errors.failure(said.status, said.word, text, said.asked_s)
+
+
+def _failure(printed: lines.Printed, transcript_end: bytes) -> Failure | None:
     """What it says of itself that speaks against a success."""
     result = printed.result
     subtype, text = str(result.get("subtype"))[:_KEPT_TEXT], _text(result)
@@ -65,7 +77,7 @@ def _failure(printed: lines.Printed) -> Failure | None:
     if result.get("is_error") is not False or subtype != "success":
         return _provider_failure(printed, subtype, text)
     denied = result.get("permission_denials")
-    if denied != []:
+    if denied:
         # As declared it will be denied again: to try once more helps as little as with an input that is wrong.
         return Failure("bad_input", _denial(denied), phase="run", fingerprint="claude:denied")
     turns = result.get("num_turns")
@@ -77,6 +89,9 @@ def _failure(printed: lines.Printed) -> Failure | None:
         return malformed(f"it stopped talking for another reason than being done: {result['stop_reason']!s:.40}")
     if printed.session_id not in ("", result.get("session_id")):
         return malformed("its result is of another session than it had announced")
+    stopped = lines.last_stop(transcript_end, str(result.get("session_id")))
+    if stopped not in ("", "end_turn"):
+        return malformed(f"by its transcript it was not done talking: it stopped for {stopped:.40}")
     return None
 
 
@@ -95,7 +110,8 @@ def _text(result: Mapping[str, Any]) -> str:
 
 
 def _denial(denied: Any) -> str:
-    names = {str(each.get("tool_name"))[:40] for each in denied if isinstance(each, dict)} if denied else set()
+    listed = denied if isinstance(denied, list) else []
+    names = {str(each.get("tool_name"))[:40] for each in listed if isinstance(each, dict)}
     which = ", ".join(sorted(names)[:5]) or "it does not say which"
     return f"it was denied a tool ({which}); allow it in the agent's command: --allowedTools or --permission-mode"
 
@@ -129,4 +145,4 @@ def _document(result: Mapping[str, Any]) -> Claim | Failure:
         return malformed(f"its answer is not one strict JSON document: {problem}")
 
 
-CLAUDE: Final = Adapter("claude", outcome, (".claude/projects/*/*.jsonl",), ENV, reads_stdout=True)
+CLAUDE: Final = Adapter("claude", outcome, (".claude/projects/*/*.jsonl",), ENV, live, reads_stdout=True)

@@ -16,6 +16,9 @@ from proofq.policies import strict_json
 _RESULT: Final = b'{"type":"result"'
 _SYSTEM: Final = b'{"type":"system"'
 _ASSISTANT: Final = b'{"type":"assistant"'
+_RETRY: Final = b'"subtype":"api_retry"'
+#: Within so many bytes of the end of an assistant's line stands its `error`, where it has one.
+_ERROR_BYTES: Final = 200
 #: Longest line, but for a result, that is read; the rest of them say nothing that is needed.
 _LONGEST: Final = 64 * 1024
 
@@ -80,6 +83,34 @@ def retry(event: Mapping[str, Any]) -> Retry | None:
     if isinstance(delay_ms, int | float) and 1000 <= delay_ms < 1e12 and delay_ms % 1000 == 0:
         asked_s = delay_ms / 1000
     return Retry(status if type(status) is int else None, _word(event, "error")[:100], asked_s)
+
+
+def live_retry(line: bytes) -> Retry | None:
+    """The same of a line as it comes. Nearly all are passed over without being parsed: an agent may print many."""
+    if not line.startswith(_SYSTEM) or _RETRY not in line:
+        return None
+    return retry(_event(line))
+
+
+def is_answer(line: bytes) -> bool:
+    """Whether a line is something that the model said; what the program says in its place ends with an `error`."""
+    return line.startswith(_ASSISTANT) and b'"error":' not in line[-_ERROR_BYTES:]
+
+
+def last_stop(transcript_end: bytes, session_id: str) -> str:
+    """Why the model last stopped in this session, by the end of a transcript; "" where that cannot be read."""
+    for line in reversed(transcript_end.splitlines()):
+        try:
+            event = strict_json.parse(line)
+        except strict_json.NotStrict:
+            return ""
+        if not isinstance(event, dict) or event.get("type") != "assistant" or event.get("isSidechain") is True:
+            continue
+        message = event.get("message")
+        if not isinstance(message, dict) or event.get("sessionId") != session_id:
+            return ""
+        return _word(message, "stop_reason")
+    return ""
 
 
 def listed(event: Mapping[str, Any], name: str) -> list[Any]:

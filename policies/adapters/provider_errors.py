@@ -55,8 +55,9 @@ _TEXTS: Final[tuple[tuple[str, str], ...]] = (
     ("request timed out", "timeout"),
     ("connection error", "network"),
     ("unable to connect", "network"),
-    # A stream cut off early, or the page of somebody in between.
-    ("empty or malformed response", "network"),
+    # An answer that is none: cut off in the middle, or the page of somebody in between.
+    ("empty or malformed response", "malformed_output"),
+    ("failed to parse json", "malformed_output"),
 )
 
 
