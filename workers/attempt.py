@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from proofq.policies import ending, lifecycle, settlement, stall
+from proofq.policies import ending, lifecycle, repair, settlement, stall
 from proofq.policies.agent import AgentSpec
 from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
@@ -18,6 +18,7 @@ from proofq.policies.verdict import Verdict
 from proofq.workers.clock import Clock
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import RedisUnavailable
+from proofq.workers.insist import insist
 from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner, Stop
 from proofq.workers.record import Lease, Task
 from proofq.workers.scripts import DamagedKey
@@ -51,6 +52,10 @@ class Running(Protocol):
     def heard_s(self) -> float:
         """When it last printed or reported progress, in seconds of the boot clock; 0 for never."""
 
+    @property
+    def progress(self) -> tuple[int, str]:
+        """How often `ctx.progress` gave new evidence, and the latest, as JSON."""
+
     def kill(self, reason: str) -> None:
         """Begins to end the whole tree (TERM, grace, KILL); returns at once, the first reason is kept."""
 
@@ -63,9 +68,10 @@ class Running(Protocol):
 class Performer(Protocol):
     """Prepares and starts agents on this host."""
 
-    def prepare(self, task: Task, spec: AgentSpec) -> Any:
+    def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Any:
         """Makes the attempt's places and expands the declaration; `AttemptFailed` for inputs that do not fit it.
 
+        `repair`: why the last attempt's output was refused, None where it was not.
         No process of an earlier attempt of the task lives on this host when it returns.
         """
 
@@ -136,14 +142,14 @@ class Attempts:
         spec = self.agents[held.task.agent]
         if not self._admit(held):
             return
-        prepared = self.performer.prepare(held.task, spec)
+        prepared = self.performer.prepare(held.task, spec, self._repair(held.task))
         if not self._keep(held, self.prover.baseline(held.task, spec)):
             return
         if self.owner.watch_isolation() or held.stopped:
             self._stopped(held, spec, held.stopped or "isolated")
             return
         running = self.performer.start(prepared, START_TIMEOUT_S)
-        held.attach(running.kill)
+        held.attach(running.kill, lambda: running.progress)
         facts = {"pid": running.pid, "start_ticks": running.start_ticks}
         started = self._settle(held, Event("start", self.name, fields=facts))
         if not started:
@@ -188,6 +194,12 @@ class Attempts:
             reason = f"{facts.deaths} workers died while they held it, and another such task is being tried here"
             raise AttemptFailed(Failure("infrastructure", reason, source="host", retry_after_s=SUSPECT_AGAIN_S))
         return self._settle(held, Event("trial", self.name))
+
+    def _repair(self, task: Task) -> str | None:
+        """Why the last output was refused. Asks Redis only where an attempt has counted already."""
+        if not task.counted:
+            return None
+        return repair.of(insist(lambda: self.door.store.attempts(task.id), self.clock, self.leaving))
 
     def _keep(self, held: Held, baseline: Mapping[str, Any]) -> bool:
         """Write down how the world was before anything started; False when the lease is lost.
@@ -266,7 +278,10 @@ class Attempts:
 
     def _settle(self, held: Held, event: Event) -> bool:
         """Writes the event while Redis allows; once this worker must leave, the lease is left to a reaper instead."""
-        settled = self.door.settle(held.lease, event, give_up=self.leaving)
+        number, evidence = held.news()
+        settled = self.door.settle(held.lease, replace(event, progress=evidence), give_up=self.leaving)
+        if settled.ok and number:
+            held.written(number, self.clock.boottime())
         if settled.lease is not None:
             held.lease = settled.lease
         return settled.ok

@@ -57,7 +57,10 @@ def run_agent(job: Job) -> Any:
         job.reporter,
         payload.get("repair"),
     )
-    return job.agents[payload["agent"]](context, **payload["inputs"])
+    try:
+        return job.agents[payload["agent"]](context, **payload["inputs"])
+    finally:
+        context.tell()
 
 
 def run_proof(job: Job) -> Any:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,8 @@ from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Reporter, s
 
 #: Longest state, in bytes of JSON.
 MAX_STATE_BYTES = 64 * 1024
+#: Seconds between two evidences of progress that are passed on.
+PROGRESS_EVERY_S = 0.1
 
 
 class State(MutableMapping[str, Any]):
@@ -88,6 +91,8 @@ class Context:
         self._reporter = reporter
         self._state: State | None = None
         self._evidence = b""
+        self._held_back = False
+        self._next_s = 0.0
 
     @property
     def log(self) -> logging.Logger:
@@ -104,8 +109,9 @@ class Context:
         return self._state
 
     def progress(self, evidence: Any) -> None:
-        """Say how far the work is, in any JSON up to 16 KiB. Counts only when the evidence changes.
+        """Say how far the work is, in any JSON up to 4,000 bytes. Counts only when the evidence changes.
 
+        May be called as often as one likes: at most ten times a second something is passed on, the latest.
         Raises BadInput for what is no strict JSON or too long.
         """
         try:
@@ -114,7 +120,16 @@ class Context:
             raise BadInput(f"{error}.") from error
         if encoded != self._evidence:
             self._evidence = encoded
-            self._reporter.send("progress", encoded)
+            self._held_back = True
+            if time.monotonic() >= self._next_s:
+                self.tell()
+
+    def tell(self) -> None:
+        """Pass on the evidence that was held back, if there is some; an attempt does so at its end."""
+        if self._held_back:
+            self._held_back = False
+            self._next_s = time.monotonic() + PROGRESS_EVERY_S
+            self._reporter.send("progress", self._evidence)
 
     def call(self, provider: str, fn: Any, *args: Any) -> NoReturn:  # noqa: ARG002 - the contract's signature
         """Not built yet: raises NotBuilt."""

@@ -46,6 +46,7 @@ class Event:
     attempt's record will say (default: by the event). `fields` are facts of the start (pid, start_ticks), or all of the
     baseline.
     `death`: the attempt's own supervisor reports the death of its processes, which no reaper has counted yet.
+    `progress`: the attempt's latest evidence given to `ctx.progress`, as JSON, where its record does not have it yet.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Event:
     outcome: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     death: bool = False
+    progress: str = ""
 
 
 @dataclass(frozen=True)
@@ -263,14 +265,15 @@ def _facts_of(name: str, event: Event) -> dict[str, str]:
 
 
 def _attempt_patch(decision: Decision, event: Event, failure: Failure | None, ends: bool) -> dict[str, Any]:
+    told = {"progress": event.progress, "progress_at": "@now"} if event.progress else {}
     if decision.event == "start":
         shown = {name: event.fields[name] for name in ("pid", "start_ticks") if name in event.fields}
-        return {"started_at": "@now", **shown}
+        return {"started_at": "@now", **shown, **told}
     if not ends:
-        return {}
+        return told
     ended_as = "lost" if event.name == "lost" else "failed"
     outcome = event.outcome or _OUTCOME.get(decision.event, ended_as)
-    patch: dict[str, Any] = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted}
+    patch: dict[str, Any] = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted, **told}
     if failure is not None:
         patch |= {"class": failure.kind, "reason": failure.reason[:500]}
     elif decision.reason:

@@ -50,8 +50,11 @@ class Expander:
     providers: Mapping[str, Provider]
     environ: Mapping[str, str]
 
-    def expand(self, task: Task, spec: AgentSpec) -> Expanded:
-        """`Unfit` when the inputs break the schema, or a placeholder cannot take their values."""
+    def expand(self, task: Task, spec: AgentSpec, repair: str | None = None) -> Expanded:
+        """`Unfit` when the inputs break the schema, or a placeholder cannot take their values.
+
+        `repair`: why the last attempt's output was refused; passed on as PROOFQ_REPAIR.
+        """
         problems = inputs.validate(spec.inputs_schema, task.inputs)
         if problems:
             raise Unfit("; ".join(problems))
@@ -72,7 +75,7 @@ class Expander:
                 inputs=inputs.complete(spec.inputs_schema, task.inputs),
                 argv=placeholders.expand_command(spec.command, values) if spec.command else (),
                 cwd=str(mine.workdir / placeholders.expand(spec.cwd, values)),
-                env=self._env(task, spec, mine)
+                env=self._env(task, spec, mine, repair)
                 | {name: placeholders.expand(value, values) for name, value in spec.env.items()},
                 stdin=None if spec.stdin is None else placeholders.expand(spec.stdin, values),
                 proofs=tuple(
@@ -83,12 +86,14 @@ class Expander:
         except placeholders.PlaceholderProblem as problem:
             raise Unfit(str(problem)) from problem
 
-    def _env(self, task: Task, spec: AgentSpec, mine: Places) -> dict[str, str]:
+    def _env(self, task: Task, spec: AgentSpec, mine: Places, repair: str | None) -> dict[str, str]:
         provider = self.providers.get(spec.provider or "")
         key_env = provider.key_env if provider else None
         wanted = [*COMMON, *spec.pass_env, *([key_env] if key_env else [])]
         passed = {name: self.environ[name] for name in wanted if name in self.environ and name not in WITHHELD}
-        return {**adapters.of(spec.adapter).env, **passed} | {
+        # No program can be given a NUL.
+        told = {} if repair is None else {"PROOFQ_REPAIR": repair.replace("\0", "\ufffd")}
+        return {**adapters.of(spec.adapter).env, **passed, **told} | {
             "HOME": str(mine.home),
             "TMPDIR": str(mine.tmp),
             "PROOFQ_TASK_ID": task.id,

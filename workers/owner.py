@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Stop = Literal["timeout", "stalled", "cancel", "drain", "isolated", "lost", "guard"]
 #: Beats for which a lease must be in no slot's hands before somebody else of this owner settles it.
 ORPHAN_BEATS: Final = 15
+#: Seconds between two times that one attempt's progress is written down.
+PROGRESS_EVERY_S: Final = 5.0
 #: Reasons after which the holder must not expect its lease to be its own any more.
 LEASE_IN_DOUBT: Final[frozenset[str]] = frozenset({"isolated", "lost"})
 
@@ -37,6 +39,9 @@ class Held:
         self._lock = threading.Lock()
         self._reason: Stop | None = None
         self._kill: Callable[[str], None] | None = None
+        self._progress: Callable[[], tuple[int, str]] = lambda: (0, "")
+        self._told = 0
+        self._told_at_s = -PROGRESS_EVERY_S
 
     @property
     def task(self) -> Task:
@@ -62,10 +67,14 @@ class Held:
         if kill is not None:
             kill(why)
 
-    def attach(self, kill: Callable[[str], None]) -> None:
-        """Says how to stop what now runs; kills at once if a stop came first."""
+    def attach(self, kill: Callable[[str], None], progress: Callable[[], tuple[int, str]] | None = None) -> None:
+        """Says how to stop what now runs; kills at once if a stop came first.
+
+        `progress`: how often it has told of its progress, and the latest, as JSON.
+        """
         with self._lock:
             self._kill = kill
+            self._progress = progress or self._progress
             reason = self._reason
         if reason is not None:
             kill(reason)
@@ -73,6 +82,21 @@ class Held:
     def detach(self) -> None:
         with self._lock:
             self._kill = None
+
+    def news(self) -> tuple[int, str]:
+        """What was told of the attempt's progress and is not written down yet: its number, and JSON; (0, "") for none.
+
+        Whoever writes it down says so with `written`.
+        """
+        number, evidence = self._progress()
+        return (number, evidence) if number > self._told else (0, "")
+
+    def written(self, number: int, now_s: float) -> None:
+        self._told, self._told_at_s = max(number, self._told), now_s
+
+    def may_write(self, now_s: float) -> bool:
+        """Whether it is long enough since the last time; an end is written down with its progress at any time."""
+        return now_s >= self._told_at_s + PROGRESS_EVERY_S
 
 
 class Owner:
@@ -134,12 +158,17 @@ class Owner:
         with self._lock:
             self._beats += 1
             number = self._beats
-        answer = self._store.beat(self.id, self.isolation_ms)
+        news = [(held, *held.news()) for held in self.holding() if held.may_write(sent_s)]
+        told = [(held.task_id, held.fence, evidence) for held, number, evidence in news if number]
+        answer = self._store.beat(self.id, self.isolation_ms, told)
         if answer is None:
             self._retire()
             return
         # Counted from when it was sent: the server cannot have heard it earlier.
         self._acknowledged_s = sent_s
+        for held, number, _ in news:
+            if number:
+                held.written(number, sent_s)
         self._look_for_orphans(answer.held)
         for held in self.holding():
             fence, cancel = answer.held.get(held.task_id, ("", False))

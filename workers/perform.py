@@ -34,6 +34,7 @@ class Prepared:
     task: Task
     spec: AgentSpec
     expanded: Expanded
+    repair: str | None
 
 
 class LocalPerformer:
@@ -44,9 +45,9 @@ class LocalPerformer:
         self._expander = expander
         self._end_earlier = end_earlier
 
-    def prepare(self, task: Task, spec: AgentSpec) -> Prepared:
+    def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
         try:
-            expanded = self._expander.expand(task, spec)
+            expanded = self._expander.expand(task, spec, repair)
             expanded.places.make()
         except Unfit as problem:
             raise AttemptFailed(problem.failure) from problem
@@ -55,7 +56,7 @@ class LocalPerformer:
             raise AttemptFailed(Failure("infrastructure", reason, source="host", phase="start")) from problem
         if task.attempt > 1:
             self._end_earlier(task)
-        return Prepared(task, spec, expanded)
+        return Prepared(task, spec, expanded, repair)
 
     def start(self, prepared: Prepared, timeout_s: float) -> Performed:
         adapter = adapters.of(prepared.spec.adapter)
@@ -107,7 +108,7 @@ def _request(prepared: Prepared, listener: Listener | None) -> SpawnRequest:
         "attempt": task.attempt,
         "workdir": str(places.workdir),
         "taskdir": str(places.taskdir),
-        "repair": None,
+        "repair": prepared.repair,
     }
     return SpawnRequest(kind="function", runner=RUN_AGENT, payload=payload, **common)
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 #: Longest result, in bytes of JSON. A larger one belongs in a file, whose path is the result.
 MAX_RESULT_BYTES = 1024 * 1024
-#: Longest progress evidence, in bytes of JSON.
-MAX_PROGRESS_BYTES = 16 * 1024
+#: Longest progress evidence, in bytes of JSON: its line is written in one piece, whoever else writes to the pipe.
+MAX_PROGRESS_BYTES = 4000
 #: Longest line that is read; what a child writes beyond it is not a report any more.
 _MAX_LINE_BYTES = MAX_RESULT_BYTES + 64 * 1024
 
@@ -61,19 +63,18 @@ def _check_keys(value: Any, what: str) -> None:
 
 
 class Reporter:
-    """The child's end. Writes whole lines and waits for room."""
+    """The child's end. Writes whole lines and waits for room; threads of the agent may report, too."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._lock = threading.Lock()
 
     def send(self, key: str, encoded: bytes) -> None:
         """Write one line with one key; `encoded` is JSON. A supervisor that is gone is no error."""
         rest = memoryview(b'{"' + key.encode("ascii") + b'":' + encoded + b"}\n")
-        try:
+        with self._lock, suppress(BrokenPipeError):
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-        except BrokenPipeError:
-            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ class ReportReader:
         #: The start is confirmed.
         self.started = False
         self.start_error: StartError | None = None
-        #: The latest evidence given to `ctx.progress`, and how often it came.
-        self.progress: Any = None
+        #: The latest evidence given to `ctx.progress`, as strict JSON, and how often it came.
+        self.progress = ""
         self.progress_count = 0
         #: {"result": …} or {"failure": …}, the last one said; None when there was none.
         self.last: dict[str, Any] | None = None
@@ -129,10 +130,17 @@ class ReportReader:
         elif "start_error" in said:
             self._take_start_error(said["start_error"])
         elif "progress" in said:
-            self.progress = said["progress"]
-            self.progress_count += 1
+            self._take_progress(said["progress"])
         elif "result" in said or "failure" in said:
             self.last = said
+
+    def _take_progress(self, said: Any) -> None:
+        """An agent may write to the pipe itself: what `ctx.progress` would have refused is no evidence."""
+        try:
+            self.progress = strict_json(said, "progress", MAX_PROGRESS_BYTES).decode("utf-8")
+            self.progress_count += 1
+        except NotStrictJSON:
+            return
 
     def _take_start_error(self, said: Any) -> None:
         code, step = (said.get("errno"), said.get("step")) if isinstance(said, dict) else (None, None)

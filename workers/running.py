@@ -101,8 +101,8 @@ class Running:
         )
 
     @property
-    def progress(self) -> tuple[int, Any]:
-        """How often `ctx.progress` gave new evidence, and the latest."""
+    def progress(self) -> tuple[int, str]:
+        """How often `ctx.progress` gave new evidence, and the latest, as JSON."""
         report = self._streams.report
         return report.progress_count, report.progress
 

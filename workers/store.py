@@ -19,7 +19,7 @@ from proofq.workers import keys, rq_view
 from proofq.workers.census import Census
 from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable, UnknownTask
-from proofq.workers.record import Lease, Task
+from proofq.workers.record import Lease, Task, parse_attempts
 from proofq.workers.scripts import Argument, DamagedKey, Runner
 from proofq.workers.snapshot import Peek, Snapshot
 
@@ -237,9 +237,13 @@ class Store:
         """Drops the rows of a dead or silent owner that holds nothing any more; False if it still holds something."""
         return bool(self._call("owner", "forget", owner, host_id, 0, "{}")[0] == b"ok")
 
-    def beat(self, owner: str, isolation_ms: int) -> Beat | None:
-        """Renews every lease of `owner`; None when it was buried or forgotten and must step back."""
-        answer = self._call("beat", owner, isolation_ms)
+    def beat(self, owner: str, isolation_ms: int, told: Sequence[tuple[str, str, str]] = ()) -> Beat | None:
+        """Renews every lease of `owner`; None when it was buried or forgotten and must step back.
+
+        `told`: (task id, fence, evidence as JSON) of `ctx.progress`, kept in the records of attempts that it holds.
+        """
+        news = rq_view.compact([list(one) for one in told]).encode("utf-8", "replace") if told else b""
+        answer = self._call("beat", owner, isolation_ms, news)
         if answer[0] == b"unknown":
             return None
         flat = [value.decode() for value in answer[2]]
@@ -275,6 +279,12 @@ class Store:
         if not row:
             raise UnknownTask(f"No task has the id {task_id}. `proofq tasks` lists those there are.")
         return Task.parse(task_id, row)
+
+    def attempts(self, task_id: str) -> list[dict[str, Any]]:
+        """The records of the task's attempts, in order."""
+        with reading(keys.attempts(task_id)):
+            raw = self.client.hgetall(keys.attempts(task_id))
+        return parse_attempts({name.decode(): value.decode("utf-8", "surrogateescape") for name, value in raw.items()})
 
     def owner_row(self, owner: str) -> dict[str, str]:
         with reading(keys.owner(owner)):

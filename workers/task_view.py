@@ -5,6 +5,7 @@ Everything of one task comes from one snapshot, so that no part of a document co
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -159,6 +160,8 @@ def _attempt(task_id: str, record: Mapping[str, Any], state_dir: Path) -> dict[s
         "worker": record.get("worker"),
         "host": record.get("host"),
         "pid": record.get("pid"),
+        "progress": json.loads(record["progress"]) if record.get("progress") else None,
+        "progress_at": iso(record.get("progress_at")),
         "workdir": str(of_attempt.workdir) if here else None,
         "stdout": str(of_attempt.stdout) if here else None,
         "stderr": str(of_attempt.stderr) if here else None,

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from proofq.policies import lifecycle
+from proofq.workers import task_view
 from tests.acceptance.harness import Site, one_end
+from tests.waiting import until
 
 #: Of every agent here.
 STALL_AFTER_S = 1.5
@@ -81,3 +83,23 @@ def test_a_stopped_agent(site: Site) -> None:
     [shell] = [one for one in site.workers[0].processes("child") if one.pid == first]
     assert shell.signal(signal.SIGSTOP)
     _stalled(site, task_id)
+
+
+def test_progress_is_shown(site: Site) -> None:
+    """The latest evidence stands in the attempt's record while it runs, and the last one after its end."""
+    task_id = site.enqueue("tells", how="changing", run_s=RUN_S)
+    site.wait_for(task_id, lifecycle.RUNNING)
+
+    def shown() -> dict[str, Any]:
+        document = task_view.show(site.store, task_id, site.session.project.state_dir)
+        found: dict[str, Any] = document["attempts"][0]
+        return found
+
+    until(lambda: shown()["progress"], RUN_S, "its progress")
+    assert site.task(task_id).state == lifecycle.RUNNING
+    task = site.wait_for(task_id, lifecycle.FINISHED_UNPROVEN)
+    assert shown()["progress"] == {"step": task.claim - 1}
+    assert shown()["progress_at"] is not None
+    quiet = site.enqueue("tells", how="nothing", run_s=0)
+    site.wait_for(quiet, lifecycle.FINISHED_UNPROVEN)
+    assert "progress" not in site.snapshot(quiet).attempts[0]

@@ -171,6 +171,7 @@ class SimRunning:
         self._agent = agent
         self.pid = 1000 + agent.attempt
         self.heard_s = 0.0
+        self.progress = (0, "")
         self.start_ticks = agent.spawned_at
 
     def kill(self, reason: str) -> None:
@@ -203,7 +204,7 @@ class SimPerformer:
         self._world = world
         self._home = home
 
-    def prepare(self, task: Task, spec: AgentSpec) -> Task:
+    def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Task:
         hub = self._world.hub
         hub.sleep(hub.uniform(0, 0.2))
         if hub.random.random() < 0.01:

@@ -32,7 +32,7 @@ def test_what_a_reporter_writes_is_read():
     reader.feed(os.read(reading, 10_000))
     os.close(reading)
     assert reader.started
-    assert (reader.progress_count, reader.progress) == (1, {"n": 1})
+    assert (reader.progress_count, reader.progress) == (1, '{"n":1}')
     assert reader.last == {"result": {"é": [1, None]}}
     Reporter(writing_end_nobody_reads()).send("result", b"1")
 

@@ -45,6 +45,7 @@ def _print(output: Output, task: Mapping[str, Any]) -> None:
             ("enqueued", task["enqueued_at"]),
             ("ended", task["ended_at"]),
             ("attempts", f"{task['attempt']} begun, {task['counted']} of {task['max_attempts']} counted"),
+            ("progress", task["attempts"][-1]["progress"] if task["attempts"] else None),
             ("failure", f"{failed['class']}: {failed['reason']}" if failed else None),
             ("verdict", verdict.get("outcome")),
             ("claim", task["claim"]),

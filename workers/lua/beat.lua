@@ -1,5 +1,6 @@
 -- Renews every lease of an owner: moves the time at which it counts as silent.
--- ARGV: 1 now_ms or ''; 2 owner; 3 isolation_ms.
+-- ARGV: 1 now_ms or ''; 2 owner; 3 isolation_ms; 4 JSON [[id, fence, evidence as JSON text], ...]: what attempts that it
+--       holds have told of their progress since the last beat, kept in their records; '' for nothing.
 -- Returns: ok, now, {id, fence, '1' if its cancel was asked else '', ...} | unknown (buried or forgotten: step back) |
 --          wrong_type, key, type.
 local now = clock(ARGV[1])
@@ -19,5 +20,14 @@ for i = 1, #held, 2 do
   answer[#answer + 1] = held[i]
   answer[#answer + 1] = held[i + 1]
   answer[#answer + 1] = cancel
+end
+if ARGV[4] ~= '' then
+  for _, told in ipairs(cjson.decode(ARGV[4])) do
+    local id, fence = told[1], told[2]
+    if redis.call('HGET', K.LEASES .. owner, id) == fence and typed(K.ATTEMPTS .. id, 'hash') then
+      -- A record that nobody can read must not keep the leases from being renewed.
+      pcall(patch_attempt, id, string.match(fence, '^%d+'), {progress = told[3], progress_at = '@now'}, now)
+    end
+  end
 end
 return {'ok', now, answer}

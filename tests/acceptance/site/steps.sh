@@ -12,4 +12,4 @@ while [ "$left" -gt 0 ]; do
     left=$((left - 1))
     sleep 0.1
 done
-echo '{"type": "result", "subtype": "success", "is_error": false, "num_turns": 1, "result": "done"}'
+echo '{"type": "result", "subtype": "success", "is_error": false, "num_turns": 1, "permission_denials": [], "result": "done"}'
