@@ -27,6 +27,11 @@ class Performed:
         """As `Running.heard_s`."""
         return self._running.heard_s
 
+    @property
+    def progress(self) -> tuple[int, str]:
+        """As `Running.progress`."""
+        return self._running.progress
+
     def ending(self) -> Ending:
         """As `Running.ending`, with what was heard and written down."""
         heard = self._listener.failure if self._listener is not None else None
