@@ -67,7 +67,7 @@ def test_reading_raises_one_error(document: str | bytes) -> None:
 
 def test_a_schema_that_was_changed_is_judged_as_it_is_now():
     """What is kept of a schema is found by what it says, not by which object it is."""
-    declared: dict = {"type": "integer"}
+    declared: dict[str, str] = {"type": "integer"}
     assert schema.problems(declared, "a") != []
     declared["type"] = "string"
     assert schema.problems(declared, "a") == []
