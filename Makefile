@@ -22,8 +22,11 @@ setup: ## make .venv from the lock, hashes checked; does nothing when it is up t
 .PHONY: lock
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command 'make lock' --group dev pyproject.toml --output-file requirements.lock
-	@if grep -nE '://|^-|file:| @ ' requirements.lock; then echo "lock: a place of this machine got into it" >&2; exit 1; fi
+		--custom-compile-command 'make lock' --group dev --extra web pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' --extra web --constraints requirements.lock --no-annotate pyproject.toml \
+		--output-file deploy/requirements.lock
+	@if grep -nE '://|^-|file:| @ ' requirements.lock deploy/requirements.lock; then echo "lock: a place of this machine got into it" >&2; exit 1; fi
 
 .PHONY: demo
 demo: setup ## the main job on an embedded Redis, shown live; within 90 s

@@ -16,7 +16,8 @@ PINS = re.findall(r"^([^\s#-][^\\]*?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: 
 
 
 def _declared() -> set[str]:
-    texts = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    extra = PROJECT["project"]["optional-dependencies"]["web"]
+    texts = [*PROJECT["project"]["dependencies"], *extra, *PROJECT["dependency-groups"]["dev"]]
     return {canonicalize_name(Requirement(text).name) for text in texts}
 
 
