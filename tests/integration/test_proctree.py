@@ -137,6 +137,39 @@ def test_descendants_are_found_in_order_and_excluded_with_all_below(start):
     assert alive(below) == []
 
 
+ADOPTS = """
+import os, time
+from proofq.workers import proctree
+proctree.become_subreaper()
+none = proctree.own_children()
+ended = os.pipe()
+for number in range(60):
+    if os.fork() == 0:
+        if number % 3 == 0 and os.fork():
+            os._exit(0)  # its child lost its parent
+        os.close(ended[1])
+        if number % 3 == 1:
+            os._exit(0)  # a zombie
+        time.sleep(300)
+        os._exit(0)
+deadline = time.monotonic() + 30
+while True:
+    seen = {one.pid: one for one in proctree.children(os.getpid())}
+    dead = sum(one.dead for one in seen.values())
+    if (len(seen), dead) == (80, 40) or time.monotonic() > deadline:
+        break
+    time.sleep(0.01)
+print(none == set(), len(seen), dead, proctree.own_children() == seen.keys(), flush=True)
+proctree.kill_descendants(clock=__import__("proofq.workers.clock").workers.clock.SystemClock())
+"""
+
+
+def test_own_children_are_all_there_zombies_and_adopted_orphans_too(start):
+    """One file of the kernel's names exactly the children that a walk of /proc finds."""
+    process = start(ADOPTS)
+    assert process.stdout.readline() == b"True 80 40 True\n"
+
+
 def test_kills_a_tree_that_ignores_term_and_moves_to_other_sessions(start):
     """TERM does nothing; after the grace all of it is dead, what lost its parent meanwhile included."""
     become = "import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"
