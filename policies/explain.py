@@ -21,8 +21,9 @@ class Story:
     `event`, `reason`, `who` and `at` are those of the breadcrumb that led to `state`, `rule` the rule that chose it.
     `kind` is the class of the failure the task stands under, or of its last ended attempt ('' = none);
     `failure_reason` its sentence. `taken_over`: the lease was taken from a dead or silent owner. `refused` is the
-    last refused event, if that is the newest thing that happened, as (event, reason). `waits_for_worker`: no live
-    worker declares the agent. `proofs` are the (kind, outcome) of the last verdict.
+    last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
+    that declare the agent can do for a queued task: free, busy, draining, or nobody where there are none; `ahead`: how
+    many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
     """
 
     id: str
@@ -45,7 +46,8 @@ class Story:
     max_age_s: float = 0.0
     cancel_asked: bool = False
     taken_over: bool = False
-    waits_for_worker: bool = False
+    service: str = "free"
+    ahead: int = 0
     refused: tuple[str, str] | None = None
     proofs: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
@@ -87,6 +89,15 @@ _ENDS: Final[Mapping[str, str]] = {
     "hold": "the task is held",
     "expire": "the task expires",
     "cancel": "the task is cancelled",
+}
+#: What a human does about a held task, by class.
+_TO_DO: Final[Mapping[str, str]] = {
+    "auth": "give its workers a credential that is accepted and start them anew",
+    "quota": "wait for the plan's next window or buy more",
+    "rate_limited": "wait until the provider takes requests again",
+    "overloaded": "wait until the provider takes requests again",
+    "handoff_broken": "give the receiver what it needs",
+    "budget": "raise the limit if the work is worth it",
 }
 #: Rules that are no pair of a class and a response or bound.
 _OTHER_RULES: Final[Mapping[str, str]] = {
@@ -160,12 +171,25 @@ def _queued(story: Story) -> tuple[str, str]:
     else:
         happened = f"is queued since {story.at}."
     happened = f"{_name(story)} {happened}"
-    if story.waits_for_worker:
-        happened += f" No live worker declares the agent {story.agent}."
-        then = f"it waits for such a worker (`proofq worker` in the agent's project); {_expiry(story)}"
-    else:
-        then = f"the next free slot of a worker that declares {story.agent} takes it; {_expiry(story)}"
-    return happened, then
+    seen, then = _service(story)
+    return f"{happened}{seen}", f"{then}; {_expiry(story)}"
+
+
+def _service(story: Story) -> tuple[str, str]:
+    """Why no slot has taken a queued task yet, and what will."""
+    behind = f" It is number {story.ahead + 1} in its queue." if story.ahead else ""
+    match story.service:
+        case "nobody":
+            seen = f" No live worker declares the agent {story.agent}.{behind}"
+            return seen, "it waits for such a worker (`proofq worker` in the agent's project)"
+        case "draining":
+            seen = f" Every worker that declares {story.agent} is draining or still starting and takes no task.{behind}"
+            return seen, "it waits for one that is ready (`proofq status` lists them; `proofq worker` starts another)"
+        case "busy":
+            seen = f" Every slot of the workers that declare {story.agent} is taken.{behind}"
+            return seen, "the next slot that becomes free takes the first of its queue"
+        case _:
+            return behind, f"the next free slot of a worker that declares {story.agent} takes it"
 
 
 def _leased(story: Story) -> tuple[str, str]:
@@ -214,9 +238,10 @@ def _deferred(story: Story) -> tuple[str, str]:
 
 def _held(story: Story) -> tuple[str, str]:
     happened = f"{_name(story)} is held since {story.at} after attempt {story.attempt}.{_doubt(story)}"
-    return happened, (
-        f"a human sees to the cause, then `proofq replay {story.id}` or `proofq cancel {story.id}`; {_expiry(story)}"
-    )
+    cause = _TO_DO.get(story.kind, "see to the cause")
+    if any(outcome == "cannot_tell" for _, outcome in story.proofs):
+        cause = f"see in `proofq show {story.id}` why its proofs could not tell"
+    return happened, f"{cause}, then `proofq replay {story.id}`, or `proofq cancel {story.id}`; {_expiry(story)}"
 
 
 def _failed(story: Story) -> tuple[str, str]:

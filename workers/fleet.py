@@ -64,6 +64,19 @@ def serves(store: Store, agent: str, lane: str) -> bool:
     return any(owner.serves(agent, lane) for owner in owners(store))
 
 
+def service(store: Store, agent: str, lane: str) -> str:
+    """What the live workers that declare the agent can do for a queued task of it now: "free", "busy" where all their
+    slots are taken, "draining" where none of them takes tasks, "nobody" where there are none."""
+    able = [owner for owner in owners(store) if owner.serves(agent, lane)]
+    if not able:
+        return "nobody"
+    # An owner of an older version says no state; it leases until it says otherwise.
+    ready = [owner for owner in able if owner.state not in {"draining", "starting"} or not owner.slots]
+    if not ready:
+        return "draining"
+    return "busy" if all(owner.busy for owner in ready) else "free"
+
+
 def _owner(store: Store, owner_id: str, deadline_ms: float, now_ms: int) -> Owner | None:
     """None for one that was forgotten meanwhile."""
     nothing = Owner(owner_id, "", "", None, "", DAMAGED, 0, frozenset(), ())

@@ -313,6 +313,14 @@ class Store:
                 raise DamagedKey(key, actual)
         raise UnknownTask(f"No task has the id {task_id}. `proofq tasks` lists those there are.")
 
+    def ahead_of(self, task_id: str, queue: str) -> int:
+        """How many ids stand before the task in its queue; 0 also where it is not in it (any more)."""
+        try:
+            with reading(keys.rq_queue(queue)):
+                return int(self.client.lpos(keys.rq_queue(queue), task_id) or 0)
+        except DamagedKey:
+            return 0
+
     def census(self) -> Census:
         """How many tasks are in which state, and what waits in each queue; a key of a wrong type counts as empty."""
         return Census.parse(self._call("census")[1])

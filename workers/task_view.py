@@ -130,10 +130,13 @@ def failure(failed: Failure | None) -> dict[str, Any] | None:
 
 
 def waiting_for(store: Store, task: Task) -> dict[str, Any] | None:
-    """What a task waits for besides a free slot: a worker, a time or a human; None where it is none of these."""
+    """What a task waits for: a worker, a slot (all are taken), a time or a human; None where it is none of these."""
     match task.state:
-        case lifecycle.QUEUED if not fleet.serves(store, task.agent, task.lane):
-            return {"what": "worker", "name": task.agent, "until": None}
+        case lifecycle.QUEUED:
+            what = {"nobody": "worker", "draining": "worker", "busy": "slot"}.get(
+                fleet.service(store, task.agent, task.lane)
+            )
+            return {"what": what, "name": task.agent, "until": None} if what else None
         case lifecycle.DEFERRED:
             return {"what": "time", "name": None, "until": iso(task.not_before)}
         case lifecycle.HELD:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proofq.policies import explain, lifecycle
 from proofq.policies.explain import Explanation, Story
@@ -22,11 +23,13 @@ def why(store: Store, task_id: str) -> Explanation:
             f"Task {task_id} has no breadcrumbs, so nothing says why. `proofq audit` says what is wrong with it."
         )
     task = snapshot.task
-    alone = task.state == lifecycle.QUEUED and not fleet.serves(store, task.agent, task.lane)
-    return explain.explain(_story(snapshot, alone))
+    if task.state != lifecycle.QUEUED:
+        return explain.explain(_story(snapshot))
+    service, ahead = fleet.service(store, task.agent, task.lane), store.ahead_of(task.id, task.queue)
+    return explain.explain(replace(_story(snapshot), service=service, ahead=ahead))
 
 
-def _story(snapshot: Snapshot, waits_for_worker: bool) -> Story:
+def _story(snapshot: Snapshot) -> Story:
     task, last = snapshot.task, snapshot.attempts[-1] if snapshot.attempts else {}
     arrival = _arrival(snapshot.crumbs)
     newest = snapshot.crumbs[-1]
@@ -53,7 +56,6 @@ def _story(snapshot: Snapshot, waits_for_worker: bool) -> Story:
         max_age_s=task.max_age_s,
         cancel_asked=task.cancel,
         taken_over=arrival.event == "reap",
-        waits_for_worker=waits_for_worker,
         refused=(newest.event.partition(":")[2], newest.reason) if refused else None,
         proofs=[(proof["kind"], proof["outcome"]) for proof in (task.verdict or {}).get("proofs", [])],
     )

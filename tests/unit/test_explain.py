@@ -131,9 +131,28 @@ def test_an_earlier_attempts_class_is_not_that_of_a_later_one(state: str) -> Non
 
 def test_a_queue_nobody_serves_is_named() -> None:
     """Without a live worker for the agent, the paragraph says whom the task waits for."""
-    said = explain.explain(_story("queued", "enqueue", waits_for_worker=True))
+    said = explain.explain(_story("queued", "enqueue", service="nobody"))
     assert "No live worker declares the agent note." in said.text
     assert "proofq worker" in said.next
+
+
+@pytest.mark.parametrize(
+    ("service", "words"),
+    [("busy", "Every slot of"), ("draining", "is draining or still starting"), ("free", "number 3")],
+)
+def test_why_no_slot_has_it_yet(service: str, words: str) -> None:
+    """Busy, draining and merely behind others are told apart, with how many stand before it."""
+    said = explain.explain(_story("queued", "enqueue", service=service, ahead=2))
+    assert words in said.text
+    assert "It is number 3 in its queue." in said.text
+
+
+@pytest.mark.parametrize("kind", ["auth", "quota", "budget", "handoff_broken", "rate_limited", "overloaded"])
+def test_a_held_task_says_what_to_do(kind: str) -> None:
+    """What a human does first depends on the class; how to go on is always the same."""
+    said = explain.explain(_story("held", "hold", kind=kind))
+    assert not said.next.startswith("see to the cause")
+    assert "then `proofq replay t1`, or `proofq cancel t1`" in said.next
 
 
 @pytest.mark.parametrize("state", sorted(lifecycle.OWNED))
