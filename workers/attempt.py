@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -110,6 +110,8 @@ class Attempts:
     #: True once the drain's time is over: a verification under way is left to whoever reaps the claim.
     leaving: Callable[[], bool]
     suspects: Suspects
+    #: What of an agent's environment is hidden in all that is written of its attempts.
+    secrets: Callable[[AgentSpec], Collection[str]] = lambda _: ()
 
     def run(self, lease: Lease) -> None:
         """One attempt, from its grant to its settlement. Raises nothing but `RedisUnavailable` when given up."""
@@ -279,7 +281,10 @@ class Attempts:
     def _settle(self, held: Held, event: Event) -> bool:
         """Writes the event while Redis allows; once this worker must leave, the lease is left to a reaper instead."""
         number, evidence = held.news()
-        settled = self.door.settle(held.lease, replace(event, progress=evidence), give_up=self.leaving)
+        spec = self.agents.get(held.task.agent)
+        told = replace(event, progress=evidence)
+        shown = told if spec is None else told.without(self.secrets(spec))
+        settled = self.door.settle(held.lease, shown, give_up=self.leaving)
         if settled.ok and number:
             held.written(number, self.clock.boottime())
         if settled.lease is not None:

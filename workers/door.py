@@ -7,11 +7,11 @@ is refused and recorded as a breadcrumb; it never changes a task.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from proofq.policies import lifecycle, settlement
+from proofq.policies import lifecycle, redaction, settlement
 from proofq.policies.failure import Failure
 from proofq.policies.settlement import Decision, Limits
 from proofq.workers import rq_view
@@ -59,6 +59,20 @@ class Event:
     fields: Mapping[str, Any] = field(default_factory=dict)
     death: bool = False
     progress: str = ""
+
+    def without(self, secrets: Collection[str]) -> Event:
+        """The same, with these texts hidden in whatever of it is kept."""
+        if not secrets:
+            return self
+        failure = self.failure
+        return replace(
+            self,
+            reason=redaction.without(self.reason, secrets),
+            failure=None if failure is None else replace(failure, reason=redaction.without(failure.reason, secrets)),
+            verdict=redaction.without(self.verdict, secrets),
+            claim=redaction.without(self.claim, secrets),
+            fields=redaction.without(self.fields, secrets),
+        )
 
 
 @dataclass(frozen=True)

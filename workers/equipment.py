@@ -26,7 +26,7 @@ def open_all(
     """
     captures = []
     for path, keep in ((request.stdout, request.keep_stdout), (request.stderr, False)):
-        capture = Capture(path, request.output_cap_bytes, keep=keep)
+        capture = Capture(path, request.output_cap_bytes, keep=keep, secrets=request.secrets)
         undo.callback(capture.close)
         captures.append(capture)
     streams = Streams(captures[0], captures[1], ReportReader(silent=request.kind != "function"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from proofq.policies import adapters, inputs, placeholders
+from proofq.policies import adapters, inputs, placeholders, redaction
 from proofq.policies.agent import AgentSpec, Proof, Provider
 from proofq.policies.failure import Failure
 from proofq.workers import places
@@ -85,6 +85,12 @@ class Expander:
             )
         except placeholders.PlaceholderProblem as problem:
             raise Unfit(str(problem)) from problem
+
+    def secrets(self, spec: AgentSpec) -> tuple[str, ...]:
+        """What of the agent's environment must be kept nowhere: the key of its provider, as it may be spelled."""
+        provider = self.providers.get(spec.provider or "")
+        key_env = provider.key_env if provider else None
+        return redaction.spellings(self.environ.get(key_env or "", ""))
 
     def _env(self, task: Task, spec: AgentSpec, mine: Places, repair: str | None) -> dict[str, str]:
         provider = self.providers.get(spec.provider or "")

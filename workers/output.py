@@ -15,8 +15,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from proofq.policies.redaction import Veil
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from proofq.workers.clock import Clock
@@ -38,13 +40,17 @@ class Capture:
     """One stream of one attempt. Written by the pump's thread; any thread may read what it has so far.
 
     `path` is a file made anew with mode 0600, holding at most `cap_bytes`, the newest; None keeps only the tail.
+    `secrets` are hidden wherever they stand.
     `keep`: what is on disk can be read by `whole` and `newest` after the end, too.
     Raises OSError when the file cannot be made. A disk that fails later is remembered in `problem`.
     """
 
-    def __init__(self, path: Path | None, cap_bytes: int = CAP_BYTES, *, keep: bool = False) -> None:
+    def __init__(
+        self, path: Path | None, cap_bytes: int = CAP_BYTES, *, keep: bool = False, secrets: Collection[str] = ()
+    ) -> None:
         self._cap = cap_bytes
         self._keep = keep
+        self._veil = Veil(secrets) if secrets else None
         self._kept: bytes | None = None
         self._tail = bytearray()
         self._on_disk = 0
@@ -79,19 +85,24 @@ class Capture:
     def write(self, data: bytes) -> None:
         """Take what was read from the stream."""
         with self._lock:
-            self.total += len(data)
-            self._tail += data
-            if len(self._tail) > TAIL_BYTES:
-                del self._tail[: len(self._tail) - TAIL_BYTES]
-            if self._fd >= 0 and self.problem is None:
-                try:
-                    self._store(memoryview(data)[-self._cap :])
-                except OSError as error:
-                    self.problem = error
+            self._take(data if self._veil is None else self._veil.pass_(data))
+
+    def _take(self, data: bytes) -> None:
+        self.total += len(data)
+        self._tail += data
+        if len(self._tail) > TAIL_BYTES:
+            del self._tail[: len(self._tail) - TAIL_BYTES]
+        if self._fd >= 0 and self.problem is None:
+            try:
+                self._store(memoryview(data)[-self._cap :])
+            except OSError as error:
+                self.problem = error
 
     def close(self) -> None:
         """Close the file; what was kept stays readable."""
         with self._lock:
+            if self._veil is not None:
+                self._take(self._veil.rest())
             if self._fd < 0:
                 return
             try:

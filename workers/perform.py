@@ -61,8 +61,9 @@ class LocalPerformer:
     def start(self, prepared: Prepared, timeout_s: float) -> Performed:
         adapter = adapters.of(prepared.spec.adapter)
         listener = None if adapter.live is None else Listener(adapter.live)
+        secrets = self._expander.secrets(prepared.spec)
         try:
-            running = self._spawner.spawn(_request(prepared, listener))
+            running = self._spawner.spawn(_request(prepared, listener, secrets))
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
             raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem
@@ -70,7 +71,7 @@ class LocalPerformer:
             if listener is not None:
                 listener.attach(running.kill)
             home = Path(prepared.expanded.env["HOME"])
-            return Performed(running, listener, partial(transcripts.newest_end, home, adapter.transcripts))
+            return Performed(running, listener, partial(transcripts.newest_end, home, adapter.transcripts), secrets)
         running.kill("start_unconfirmed", 0.0)
         running.wait_ended(None)
         ended = running.ended
@@ -87,7 +88,7 @@ class LocalPerformer:
         return transcripts.look(Path(prepared.expanded.env["HOME"]), adapters.of(prepared.spec.adapter).transcripts)
 
 
-def _request(prepared: Prepared, listener: Listener | None) -> SpawnRequest:
+def _request(prepared: Prepared, listener: Listener | None, secrets: Sequence[str]) -> SpawnRequest:
     task, spec, expanded = prepared.task, prepared.spec, prepared.expanded
     places = expanded.places
     common: dict[str, Any] = {
@@ -96,6 +97,7 @@ def _request(prepared: Prepared, listener: Listener | None) -> SpawnRequest:
         "stdin": None if expanded.stdin is None else expanded.stdin.encode("utf-8"),
         "stdout": places.stdout,
         "stderr": places.stderr,
+        "secrets": secrets,
     }
     if spec.kind == "command":
         keep = adapters.of(spec.adapter).reads_stdout or any(proof.kind == "json" for proof in spec.proofs)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from proofq.policies import redaction
 from proofq.policies.ended import Ending
 from proofq.workers.listener import Listener
 from proofq.workers.running import Running
@@ -13,7 +14,9 @@ from proofq.workers.running import Running
 class Performed:
     """An attempt's `Running`. `transcript` reads the end of the newest one, b"" where there is none."""
 
-    def __init__(self, running: Running, listener: Listener | None, transcript: Callable[[], bytes]) -> None:
+    def __init__(
+        self, running: Running, listener: Listener | None, transcript: Callable[[], bytes], secrets: Collection[str]
+    ) -> None:
         self.pid = running.pid
         self.start_ticks = running.start_ticks
         self.kill = running.kill
@@ -21,6 +24,7 @@ class Performed:
         self._running = running
         self._listener = listener
         self._transcript = transcript
+        self._secrets = secrets
 
     @property
     def heard_s(self) -> float:
@@ -29,8 +33,9 @@ class Performed:
 
     @property
     def progress(self) -> tuple[int, str]:
-        """As `Running.progress`."""
-        return self._running.progress
+        """As `Running.progress`, with what is secret hidden."""
+        number, evidence = self._running.progress
+        return number, redaction.without(evidence, self._secrets)
 
     def ending(self) -> Ending:
         """As `Running.ending`, with what was heard and written down."""

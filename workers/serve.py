@@ -133,7 +133,14 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store) -> Hands:
         verifier.close()
         spawner.close()
 
-    return Hands(spawner.forkserver.pid, performer, LocalProver(verifier, expander), lambda: spawner.usable, close)
+    return Hands(
+        spawner.forkserver.pid,
+        performer,
+        LocalProver(verifier, expander),
+        lambda: spawner.usable,
+        close,
+        expander.secrets,
+    )
 
 
 def _end_earlier(store: Store, here: hosts.LocalHost, task: Task) -> None:

@@ -30,7 +30,7 @@ from proofq.workers.running import GUARD_LOST, Running, Usage
 from proofq.workers.wire import Channel, Message, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from proofq.workers.forkserver import Config
@@ -89,6 +89,8 @@ class SpawnRequest:
     output_cap_bytes: int = CAP_BYTES
     #: Have what is kept of stdout ready after the end, too, all of it where it fits under the cap.
     keep_stdout: bool = False
+    #: Texts that are hidden in what it prints, wherever that is kept.
+    secrets: Collection[str] = ()
     #: Called in the pump's thread with stdout as it comes; must neither wait nor raise.
     on_stdout: Callable[[bytes], None] | None = None
     #: More descriptors for the child: its number, 3 or above without a gap, to ours, which stay open here.

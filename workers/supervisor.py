@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -58,13 +58,14 @@ class Post:
 @dataclass(frozen=True)
 class Hands:
     """The parts that touch processes: the forkserver's pid, who starts agents, who proves, whether anything can still
-    be started, and how all of it is let go."""
+    be started, how all of it is let go, and what of an agent's environment is kept nowhere."""
 
     forkserver_pid: int
     performer: Performer
     prover: Prover
     usable: Callable[[], bool]
     close: Callable[[], None]
+    secrets: Callable[[AgentSpec], Collection[str]]
 
 
 class Supervisor:
@@ -102,6 +103,7 @@ class Supervisor:
             self._clock,
             self._leaving.is_set,
             Suspects(self._clock),
+            hands.secrets,
         )
         self._reaper = Reaper(
             store, door, self._owner, self._host, post.name, agents, self._adopt_later
