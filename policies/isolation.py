@@ -32,17 +32,23 @@ def must_step_back(silent_s: float, isolation_s: float) -> bool:
 @dataclass(frozen=True)
 class Contact:
     """A reaper's own contact with Redis, on its boot clock: when the last look succeeded, and since when looks have
-    succeeded without a gap."""
+    succeeded without a gap. `server_s` is what Redis' clock said at the last look."""
 
     last_s: float
     steady_since_s: float
+    server_s: float
 
 
-def seen(contact: Contact | None, now_s: float) -> Contact:
-    """The contact after a look that succeeded at `now_s`; a gap of more than two ticks starts it anew."""
+def seen(contact: Contact | None, now_s: float, server_s: float) -> Contact:
+    """The contact after a look that succeeded at `now_s`; a gap of more than two ticks starts it anew.
+
+    So does a clock of Redis that went ahead by more than that (set anew, or another server's after a failover): every
+    owner's deadline then seems to have passed, until each has beaten once by the new time.
+    """
     if contact is None or now_s - contact.last_s > 2 * TICK_S:
-        return Contact(now_s, now_s)
-    return Contact(now_s, contact.steady_since_s)
+        return Contact(now_s, now_s, server_s)
+    ahead_s = (server_s - contact.server_s) - (now_s - contact.last_s)
+    return Contact(now_s, now_s if ahead_s > 2 * TICK_S else contact.steady_since_s, server_s)
 
 
 def may_reap_the_silent(contact: Contact) -> bool:

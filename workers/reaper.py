@@ -82,7 +82,7 @@ class Reaper:
     def run_once(self) -> Reaped:
         """One look. Raises `RedisUnavailable` when Redis is away; the next look begins afresh."""
         watch = self._store.watch(self._host.id)
-        self._contact = isolation.seen(self._contact, self._store.clock.boottime())
+        self._contact = isolation.seen(self._contact, self._store.clock.boottime(), watch.now / 1000)
         unburied = [name for name in watch.neighbours if watch.overdue.get(name) != 0]
         self._rows = {name: row for name, row in self._rows.items() if name in unburied}
         buried = sum(self._each_owner(self._bury_if_dead, neighbour) for neighbour in unburied)
