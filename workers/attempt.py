@@ -151,6 +151,16 @@ class Attempts:
             self._stopped(held, spec, held.stopped or "isolated")
             return
         running = self.performer.start(prepared, START_TIMEOUT_S)
+        try:
+            self._started(held, spec, prepared, running)
+        except Exception:
+            # Nobody else knows of this process: it must not outlive who watches it.
+            running.kill("lost")
+            running.wait_ended(None)
+            raise
+
+    def _started(self, held: Held, spec: AgentSpec, prepared: Any, running: Running) -> None:
+        """From the confirmed start to the settlement."""
         held.attach(running.kill, lambda: running.progress)
         facts = {"pid": running.pid, "start_ticks": running.start_ticks}
         started = self._settle(held, Event("start", self.name, fields=facts))

@@ -28,6 +28,8 @@ UNLEASED: Final = frozenset({"cancel", "ask_cancel", "replay", "due", "expire"})
 LEASED: Final = frozenset(
     {"trial", "baseline", "start", "claim", "verify", "finish_unproven", "found", "give_back", "hold", "cancel"}
 )
+#: Seconds for which a damaged key may keep who settles waiting: a slot that waited for ever would be lost to others.
+DAMAGED_S: Final = 30.0
 #: What each event that ends an attempt is called in the attempt's record.
 _OUTCOME: Final[Mapping[str, str]] = {
     "verify": "verified",
@@ -98,6 +100,8 @@ class Door:
     def settle(self, lease: Lease, event: Event, give_up: Callable[[], bool] = lambda: False) -> Settled:
         """An event of the holder of `lease`. While Redis is away it is tried again until `give_up()`.
 
+        `DamagedKey` when a key of the task stays damaged: the lease is still held then, and may be settled later.
+
         Settled(ok=False) means that the lease is not ours any more: nothing was written but the refusal.
         """
         task = lease.task
@@ -155,7 +159,7 @@ class Door:
         return Settled(False, task.state, event.name, "the task kept changing; try again")
 
     def _write(self, move: Move, give_up: Callable[[], bool]) -> Written:
-        return insist(lambda: self.store.settle(move), self._clock, give_up)
+        return insist(lambda: self.store.settle(move), self._clock, give_up, DAMAGED_S)
 
     # --- how an event becomes a move -------------------------------------------------------------------------------
 

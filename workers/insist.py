@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,16 +18,24 @@ from proofq.workers.scripts import DamagedKey
 T = TypeVar("T")
 
 
-def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool]) -> T:
+def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool], damaged_s: float = math.inf) -> T:
     """Calls until it succeeds; the last error is raised once `give_up()` says so.
 
     Each call must be safe to repeat: the verbs of the store are, when the same request id is sent. A damaged key is
-    tried again too: an operator may mend it, and until then the lease is held.
+    tried again too, for `damaged_s` seconds on end: an operator may mend it.
     """
+    sound_s = clock.boottime()
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        nonlocal sound_s
+        if not (state.outcome and isinstance(state.outcome.exception(), DamagedKey)):
+            sound_s = clock.boottime()
+        return give_up() or clock.boottime() - sound_s >= damaged_s
+
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((RedisUnavailable, DamagedKey)),
         wait=lambda state: backoff.delay_s(state.attempt_number, clock.jitter(), 0.05, MAX_BACKOFF_S),
-        stop=lambda _: give_up(),
+        stop=stop,
         sleep=clock.sleep,
         reraise=True,
     )

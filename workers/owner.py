@@ -180,14 +180,15 @@ class Owner:
 
     def _look_for_orphans(self, granted: dict[str, tuple[str, bool]]) -> None:
         """Leases that are ours in Redis and in no slot's hands: a slot gave up between two writes. They are handed
-        over once they have stood for `ORPHAN_BEATS` beats, far longer than any call that is still under way."""
+        over once they have stood for `ORPHAN_BEATS` beats, far longer than any call that is still under way, and again
+        after as many: what kept them from being settled (a damaged key) may be mended."""
         with self._lock:
             unknown = {task_id: fence for task_id, (fence, _) in granted.items() if task_id not in self._held}
         self._unknown = {
             (task_id, fence): self._unknown.get((task_id, fence), 0) + 1 for task_id, fence in unknown.items()
         }
         for (task_id, fence), beats in self._unknown.items():
-            if beats == ORPHAN_BEATS:
+            if beats % ORPHAN_BEATS == 0:
                 self._on_orphan(task_id, fence)
 
     def silent_s(self) -> float:

@@ -14,7 +14,7 @@ from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease
 from proofq.workers.scripts import RedisRunner
 from proofq.workers.store import Store
-from tests.heart import AGENT, HOST, ISOLATION_MS, Heart, birth
+from tests.heart import AGENT, ISOLATION_MS, Heart, birth
 
 
 class Stepped(SystemClock):
@@ -41,7 +41,7 @@ class Elsewhere:
 
     id = "another-host"
 
-    def is_dead(self, row: Mapping[str, str]) -> bool:  # noqa: ARG002
+    def is_dead(self, row: Mapping[str, str]) -> bool:
         return False
 
     def kill_agents(self, row: Mapping[str, str]) -> None:
