@@ -27,6 +27,7 @@ class Sleeper:
 
     start_ticks = 1
     heard_s = 0.0
+    progress: tuple[int, Any] = (0, None)
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(["sleep", "60"])

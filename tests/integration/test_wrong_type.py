@@ -14,7 +14,7 @@ from proofq.workers import keys
 from proofq.workers.audit import Audit
 from proofq.workers.door import Event
 from proofq.workers.scripts import NAMES, DamagedKey
-from tests.heart import HOST, QUEUE, REQUESTS, Heart, Request, birth
+from tests.heart import HOST, ISOLATION_MS, QUEUE, REQUESTS, Heart, Request, birth
 
 pytestmark = pytest.mark.both_binaries
 
@@ -162,6 +162,24 @@ def test_broken_record_and_breadcrumb_keep_no_attempt_from_its_end(redis_client:
     assert json.loads(heart.client.hget(keys.attempts("t"), "1"))["outcome"] == "given_back"
     heart.client.hset(keys.attempts("t"), "2", "junk")
     assert heart.held().task.attempt == 2
+
+
+def test_leases_are_found_when_the_owners_were_moved_away(redis_client: redis.Redis) -> None:
+    """The owners' key was damaged and is gone: nobody is known any more; who is buried with leases is, until reaped."""
+    heart = Heart(redis_client)
+    heart.enlist("o", "idle")
+    heart.store.enqueue(birth("t"))
+    task = heart.held().task
+    heart.client.delete(keys.OWNERS)
+    assert heart.store.beat("o", ISOLATION_MS) is None
+    for owner in ("o", "idle"):
+        heart.store.bury(owner, HOST, {"dead": "1"})
+    assert heart.store.watch(HOST).overdue == {"o": 0}
+    heart.enlist("r")
+    assert heart.store.reap(task, "o", "r", slot="x", request="x", death=True, reason="dead", who="r") is not None
+    assert heart.store.forget("o", HOST)
+    heart.store.bury("o", HOST, {"dead": "1"})
+    assert heart.store.watch(HOST).overdue == {}
 
 
 def test_damaged_queue_hides_only_itself(redis_client: redis.Redis) -> None:

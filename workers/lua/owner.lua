@@ -12,7 +12,10 @@ local wrong = misfit({
 if verb == 'forget' then wrong = wrong or misfit({{K.GRANTS .. owner, 'hash'}}) end
 if wrong then return wrong end
 local deadline = owner_deadline(owner)
-if verb ~= 'enlist' and not deadline then return {'unknown'} end
+-- Whose deadline is lost (the key of the owners was damaged and moved away) is buried all the same while it holds
+-- leases: by the owners alone a reaper finds them.
+local stranded = verb == 'bury' and not deadline and redis.call('HLEN', K.LEASES .. owner) > 0
+if verb ~= 'enlist' and not deadline and not stranded then return {'unknown'} end
 if verb == 'condemn' and deadline > now then return {'alive'} end
 if verb == 'forget' and redis.call('HLEN', K.LEASES .. owner) > 0 then return {'kept'} end
 if verb == 'forget' and deadline > now then return {'kept'} end
@@ -23,7 +26,7 @@ if verb == 'enlist' then
   redis.call('SADD', K.HOST .. host, owner)
   redis.call('HSET', K.OWNER .. owner, 'host_id', host, 'isolation_ms', ARGV[5], 'since', now)
 elseif verb == 'bury' or verb == 'condemn' then
-  redis.call('ZADD', K.OWNERS, 'XX', 0, owner)
+  redis.call('ZADD', K.OWNERS, 0, owner)
   redis.call('PUBLISH', K.BELL, owner)
 end
 if verb == 'forget' then
