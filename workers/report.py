@@ -120,7 +120,7 @@ class ReportReader:
 
     def _take(self, line: bytes) -> None:
         try:
-            said = json.loads(line)
+            said = json.loads(line, parse_constant=_no_number)
         except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict) or len(said) != 1:
@@ -145,3 +145,8 @@ class ReportReader:
     def _take_start_error(self, said: Any) -> None:
         code, step = (said.get("errno"), said.get("step")) if isinstance(said, dict) else (None, None)
         self.start_error = StartError(code if isinstance(code, int) else 0, str(step))
+
+
+def _no_number(word: str) -> None:
+    """NaN or Infinity, which an agent that writes to the pipe itself may say and nobody after us could keep."""
+    raise ValueError(f"{word} is no JSON number")

@@ -56,8 +56,12 @@ def test_a_command_has_started_when_its_pipe_ends_without_a_word():
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"nonsense", b"[]", b"3", b'{"a":1,"b":2}', b"\xff", b"[" * 200_000, b'{"result":1', b"x" * (2 << 20)]
-)
+    "line",
+    [
+        b"", b"nonsense", b"[]", b"3", b'{"a":1,"b":2}', b"\xff", b"[" * 200_000, b'{"result":1', b"x" * (2 << 20),
+        b'{"result":NaN}', b'{"result":[-Infinity]}',
+    ],
+)  # fmt: skip
 def test_nonsense_ends_what_is_believed(line):
     """What comes after a broken line is no report any more; nothing raises, and memory is bounded."""
     reader = read(b'{"started":true}', line, b'{"result":1}')
