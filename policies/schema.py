@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,7 @@ MAX_FINDINGS = 20
 #: Deeper JSON than this is refused: every reader after us recurses too.
 MAX_DEPTH = 64
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -56,7 +58,8 @@ def read_json(document: str | bytes) -> JSON:
     except UnicodeDecodeError as error:
         raise JsonProblem(f"not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
     except UnicodeEncodeError as error:
-        raise JsonProblem("a string holds half a surrogate pair, which is no Unicode text") from error
+        where = _half_pair(value)
+        raise JsonProblem(f"{where} holds half a surrogate pair, which is no Unicode text") from error
     except json.JSONDecodeError as error:
         raise JsonProblem(f"not one JSON document: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except JsonProblem:
@@ -205,6 +208,23 @@ def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
             raise JsonProblem(f"the key {_short(key)!r} stands twice in one object")
         found[key] = value
     return found
+
+
+def _half_pair(value: JSON) -> str:
+    """Where a string with half a surrogate pair stands, in words; the first that is found."""
+    level: list[tuple[str, JSON]] = [("", value)]
+    while level:
+        where, one = level.pop()
+        if isinstance(one, str) and _SURROGATE.search(one):
+            return f"the string at {where}" if where else "a string"
+        if isinstance(one, dict):
+            for key, each in one.items():
+                if _SURROGATE.search(key):
+                    return f"a name in {where}" if where else "a name"
+                level.append((f"{where}/{_short(key)}" if where else _short(key), each))
+        elif isinstance(one, list):
+            level += [(f"{where}/{index}" if where else str(index), each) for index, each in enumerate(one)]
+    return "a string"
 
 
 def _constant(word: str) -> JSON:

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proofq.policies import passing
 from proofq.policies.agent import AgentSpec
 from proofq.policies.declared import NAME
+from proofq.policies.passing import Passing
 from proofq.workers import declare, keys, project
 from proofq.workers.errors import DeclarationError, UnknownAgent
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.session import Session
 
+#: Of an agent whose command nobody has told, the attempt alone checks what it is given.
+NOTHING_KNOWN: Final = Passing()
 #: How long a published declaration counts (30 days), in milliseconds.
 CATALOGUE_MS: Final = 30 * 86_400_000
 
@@ -29,6 +33,7 @@ class KnownAgent:
     max_attempts: int = 3
     max_age_s: float = 86400.0
     unique_for_s: float = 86400.0
+    passing: Passing = NOTHING_KNOWN
 
 
 def find(session: Session, name: str, *, undeclared: bool = False) -> KnownAgent:
@@ -57,8 +62,9 @@ def find(session: Session, name: str, *, undeclared: bool = False) -> KnownAgent
 
 def _of_spec(spec: AgentSpec) -> KnownAgent:
     return KnownAgent(
-        spec.name, spec.lane, spec.inputs_schema, spec.timeout_s, spec.max_attempts, spec.max_age_s, spec.unique_for_s
-    )
+        spec.name, spec.lane, spec.inputs_schema, spec.timeout_s, spec.max_attempts, spec.max_age_s, spec.unique_for_s,
+        passing.of(spec.command, spec.env.values()),
+    )  # fmt: skip
 
 
 def _published(session: Session) -> dict[str, KnownAgent]:
@@ -82,6 +88,7 @@ def _of_entry(name: str, entry: Mapping[str, Any]) -> KnownAgent:
         max_attempts=entry.get("max_attempts", default.max_attempts),
         max_age_s=entry.get("max_age_s", default.max_age_s),
         unique_for_s=entry.get("unique_for_s", default.unique_for_s),
+        passing=Passing.from_dict(entry.get("passing", {})),
     )
 
 

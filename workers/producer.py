@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from proofq.policies import inputs as input_rules
+from proofq.policies import passing
 from proofq.policies.declared import MAX_SECONDS
 from proofq.policies.lifecycle import DEFERRED, QUEUED
 from proofq.workers import keys, rq_view
@@ -77,7 +78,7 @@ def whoami(role: str) -> str:
 
 
 def _birth(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], request: Request, who: str) -> Birth:
-    problems = input_rules.validate(agent.inputs_schema, inputs)
+    problems = input_rules.validate(agent.inputs_schema, inputs) or passing.problems(agent.passing, inputs)
     if problems:
         raise BadInput(f"{agent.name}: {'; '.join(problems)}.")
     if request.after:

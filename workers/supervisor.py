@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from proofq.policies import isolation
+from proofq.policies import isolation, passing
 from proofq.policies.agent import AgentSpec
 from proofq.policies.settlement import Limits
 from proofq.workers import host as hosts
@@ -314,6 +314,7 @@ class Supervisor:
                 "max_attempts": spec.max_attempts,
                 "max_age_s": spec.max_age_s,
                 "unique_for_s": spec.unique_for_s,
+                "passing": passing.of(spec.command, spec.env.values()).to_dict(),
             }
             for name, spec in self._agents.items()
         }

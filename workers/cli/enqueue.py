@@ -105,7 +105,7 @@ def _read_object(document: str) -> dict[str, Any]:
     try:
         value = schema.read_json(document)
     except schema.JsonProblem as problem:
-        raise BadInput(f"--inputs is {problem}.") from problem
+        raise BadInput(f"--inputs cannot be used: {problem}. Give one JSON object of names and values.") from problem
     if not isinstance(value, dict):
         raise BadInput('--inputs is an object of names and values, such as \'{"doc": "/abs/a.txt"}\'.')
     return value

@@ -1,0 +1,35 @@
+"""What a command line cannot be given, known before an attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proofq.policies import passing, placeholders
+from proofq.policies.passing import Passing
+
+
+def test_where_inputs_stand() -> None:
+    """Bare are those an argument begins with before `--`; argued all of command and variables; no names of ours."""
+    command = ["run", "{a}", "--x={b}", "{c}{d}", "{workdir}/{e}", "{{f}}", "--", "{g}"]
+    found = passing.of(command, ["{h}", "constant"])
+    assert found == Passing(frozenset("ac"), frozenset("abcdegh"))
+    assert Passing.from_dict(found.to_dict()) == found
+    assert Passing.from_dict({}) == passing.of(()) == Passing()
+
+
+@given(
+    st.lists(st.sampled_from(["{a}", "x{a}", "--o={a}", "--", "{b}", "-{b}", "{a}{b}"]), max_size=4),
+    st.dictionaries(st.sampled_from("ab"), st.sampled_from(["", "-", "-x", "y", "x" * 131_071, "x" * 131_072, 5, -5])),
+)
+def test_refuses_only_what_an_attempt_refuses(elements: list[str], inputs: dict[str, Any]) -> None:
+    """Whatever is refused at enqueue could not have been run."""
+    command = ["run", *elements]
+    if passing.problems(passing.of(command), inputs):
+        try:
+            placeholders.expand_command(command, {"a": "", "b": "", **inputs})
+        except placeholders.PlaceholderProblem:
+            return
+        raise AssertionError("it would have been run")
