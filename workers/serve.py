@@ -92,7 +92,7 @@ def _serve(options: argparse.Namespace) -> int:
         store = Store(client, RedisRunner(client), clock)
         agents = _declared(spawner, mine.root)
         post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
-        supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store), owner_id)
+        supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store, agents), owner_id)
         if guards_lost:
             supervisor.on_guard_lost(guards_lost[0])
         return supervisor.run()
@@ -118,7 +118,7 @@ def _declared(spawner: Spawner, root: Path) -> dict[str, AgentSpec]:
     return {name: AgentSpec.from_dict(said) for name, said in report["result"].items()}
 
 
-def _hands(spawner: Spawner, mine: project.Project, store: Store) -> Hands:
+def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mapping[str, AgentSpec]) -> Hands:
     root = str(mine.root)
     expander = Expander(mine.root, mine.state_dir, mine.providers, os.environ)
     verifier = Verifier(
@@ -127,6 +127,8 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store) -> Hands:
         partial(performing.run_python_proof, spawner, root),
         partial(performing.run_command_proof, spawner),
     )
+    if any(spec.proofs for spec in agents.values()):
+        verifier.warm_up()
     performer = performing.LocalPerformer(spawner, expander, partial(_end_earlier, store, hosts.LocalHost()))
 
     def close() -> None:

@@ -108,6 +108,10 @@ class Verifier:
             self._check(index, proof, question, record, timeout_s) for index, proof in enumerate(_absolute(question))
         )
 
+    def warm_up(self) -> None:
+        """Start a process ahead, so that the first attempt need not wait for Python to start. Raises nothing."""
+        self._pool.warm_up()
+
     def close(self) -> None:
         """Let the processes go."""
         self._pool.close()

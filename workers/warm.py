@@ -124,6 +124,11 @@ class WarmPool:
                     self._give_back(warm)
                     return answer
 
+    def warm_up(self) -> None:
+        """Start one process before anybody asks; returns at once. Where none can be started, who asks is told."""
+        with suppress(Unanswered):
+            self._give_back(self._new())
+
     def close(self) -> None:
         """Kill the idle processes, and the busy ones once they have answered."""
         with self._lock:

@@ -173,9 +173,32 @@ def test_where_none_can_be_started_nothing_is_known(folder: Path) -> None:
         raise OSError("the forkserver is gone")
 
     one = Verifier(HOST, start, no_python, no_command)
+    one.warm_up()
     assert one.verify(_question(folder, Proof("json", {}), claim=1), 20).outcome == "cannot_tell"
     baseline = one.baseline(_question(folder, OUT), 20)
     assert (baseline.outcome, "forkserver" in baseline.reason) == ("cannot_tell", True)
+
+
+def test_one_that_was_started_ahead_answers_the_first_request(
+    warm: tuple[Verifier, VerifierProcesses], folder: Path
+) -> None:
+    """Warming up starts one process before anybody asks, and the first question goes to it."""
+    one, processes = warm
+    one.warm_up()
+    assert len(processes.processes) == 1
+    assert _ready(one, _question(folder, OUT))
+    assert len(processes.processes) == 1
+
+
+def test_one_that_was_started_ahead_and_died_is_replaced(
+    warm: tuple[Verifier, VerifierProcesses], folder: Path
+) -> None:
+    """Its death costs the first request nothing."""
+    one, processes = warm
+    one.warm_up()
+    processes.end()
+    assert _ready(one, _question(folder, OUT))
+    assert len(processes.processes) == 2
 
 
 def test_a_verifier_is_recycled(folder: Path) -> None:
