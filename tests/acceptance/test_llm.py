@@ -11,12 +11,15 @@ import pytest
 
 from tests.acceptance.provided import PROMPT, Provided, provided
 
-pytestmark = pytest.mark.xdist_group("llm")
+pytestmark = [pytest.mark.xdist_group("llm"), pytest.mark.timeout(240)]
 
 PROGRAM = Path(sys.executable).with_name("llm")
 #: Requests of one run against errors that it thinks worth repeating: it has no knob for that.
 TRIES = 3
-TIMEOUT_S = 12
+#: Seconds of a run, and of one that is known to hang: it starts a Python with many libraries, on a busy machine too.
+TIMEOUT_S, HURRIED_S = 60, 20
+#: Seconds until a task of this file must have ended.
+WITHIN_S = 200.0
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,23 @@ ENDS = {
     "hang": End("failed", "timeout"),
     "stall": End("failed", "timeout"),
     "drip": End("failed", "timeout"),
+    "401": End("held", "auth"),
+    "403": End("failed", "content_refused"),
+    "quota": End("held", "quota", calls=TRIES),
+    "context": End("failed", "context_overflow"),
+    "503": End("failed", "overloaded", attempts=2, calls=2 * TRIES),
     "503x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
     "529x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
+    "reset": End("failed", "network", attempts=2, calls=2),
     "429x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
     "429after2x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
+    "good-then-401": End("held", "auth", calls=2),
 }
 #: The same program, declared with look_first: its proofs decide although it fails.
 LOOKING = {
     "good-then-401@looks": End("verified", calls=2),
     "good-then-503@looks": End("verified", calls=1 + TRIES),
+    "401@looks": End("held", "auth"),
 }
 
 # A database for each attempt: two runs at once that migrate one database break each other, even without logging (-n).
@@ -84,24 +95,26 @@ def _models() -> str:
 def made() -> Iterator[Provided]:
     """A worker that serves llm, with its provider; every task of this file is enqueued at once."""
     looks = AGENTS.replace("[agents.llm]", "[agents.llm_looks]\nlook_first = true")
-    with provided(AGENTS + looks, {"llm/extra-openai-models.yaml": _models(), "tools.py": TOOLS}) as site:
+    hurried = AGENTS.replace("[agents.llm]", "[agents.llm_hurried]").replace(f"{TIMEOUT_S}", f"{HURRIED_S}")
+    files = {"llm/extra-openai-models.yaml": _models(), "tools.py": TOOLS}
+    with provided(AGENTS + looks + hurried, files) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
 def tasks(made: Provided) -> dict[str, str]:
     """By behaviour, the id of its task. Those that take longest first."""
-    slow = sorted(ENDS, key=lambda name: ENDS[name].kind != "timeout")
-    return {name: made.enqueue("llm", name) for name in slow} | {
-        name: made.enqueue("llm_looks", name) for name in LOOKING
-    }
+    hurried = [name for name, end in ENDS.items() if end.kind == "timeout"]
+    others = [name for name in ENDS if name not in hurried]
+    agents = dict.fromkeys(hurried, "llm_hurried") | dict.fromkeys(others, "llm") | dict.fromkeys(LOOKING, "llm_looks")
+    return {name: made.enqueue(agent, name) for name, agent in agents.items()}
 
 
 @pytest.mark.parametrize("behaviour", [*ENDS, *LOOKING])
 def test_it_ends_as_it_must(made: Provided, tasks: dict[str, str], behaviour: str) -> None:
     """State, class and attempts are right, the provider was asked no oftener than that takes, and nothing is held."""
     end = {**ENDS, **LOOKING}[behaviour]
-    task = made.ended(tasks[behaviour], 100.0)
+    task = made.ended(tasks[behaviour], WITHIN_S)
     found = End(
         task.state,
         "" if task.failure is None else task.failure.kind,
@@ -112,8 +125,19 @@ def test_it_ends_as_it_must(made: Provided, tasks: dict[str, str], behaviour: st
     made.check_end(task.id)
 
 
+@pytest.mark.parametrize(("behaviour", "wait_s"), [("429after2x3-then-good", 2.0), ("429x3-then-good", 0.0)])
+def test_a_rate_limit_waits_as_long_as_was_said(
+    made: Provided, tasks: dict[str, str], behaviour: str, wait_s: float
+) -> None:
+    """The first attempt is not counted, and the second does not begin before the time that the provider named."""
+    made.ended(tasks[behaviour], WITHIN_S)
+    limited, good = made.site.snapshot(tasks[behaviour]).attempts
+    assert (limited["class"], limited["counted"]) == ("rate_limited", False)
+    assert good["started_at"] - limited["ended_at"] >= 1000 * wait_s
+
+
 def test_nothing_is_left(made: Provided, tasks: dict[str, str]) -> None:
     """When all have ended, no lease and no process of an agent is left."""
     for task_id in tasks.values():
-        made.ended(task_id, 100.0)
+        made.ended(task_id, WITHIN_S)
     made.check_nothing_left()
