@@ -52,19 +52,24 @@ def test_the_demo_holds(place: Path) -> None:
     assert demo.returncode == 0, shown + progress
     assert time.monotonic() - began < PROMISED_S
     rows = {line.split()[0]: line for line in shown.splitlines() if line.split()}
-    for agent, words in {
-        "touch_report": "done, 2 times no: not fresh unverified",
-        "write_nothing": "done, 2 times no: there is no file unverified",
-        "crash": "nothing - crash",
-        "hang": "nothing - timeout",
-        "refresh_report": "done yes: file -",
-        "digest_files": "done yes: file, python -",
+    for start, words in {
+        "lies: touches a file touch_report": "done, 2 times no: not fresh unverified",
+        "lies: writes nothing write_nothing": "done, 2 times no: there is no file unverified",
+        "crashes each time crash": "nothing - crash",
+        "hangs, deaf to TERM hang": "nothing - timeout",
+        "its honest twin refresh_report": "done yes: file -",
+        "digests digest_files": "done yes: file, python -",
+        "key refused scribe": "nothing - auth",
+        "503 each time scribe": "nothing - overloaded",
+        "cut each time scribe": "done, 2 times no: there is no file unverified",
+        "silent half-way watched_scribe": "nothing - stalled",
+        "done, then refused forgiven_scribe": "nothing yes: file -",
     }.items():
-        row = next(" ".join(line.split()) for line in shown.splitlines() if f" {agent} " in line)
-        assert words in row, row
+        assert any(" ".join(line.split()).startswith(f"{start} {words}") for line in shown.splitlines()), start
     assert shown.count("worker lost, taken over") >= 1
-    assert "16 tasks checked, clean" in rows["audit:"]
-    assert "12 honest tasks verified; 2 liars not verified" in rows["held:"]
+    assert "38 tasks checked, clean" in rows["audit:"]
+    assert "24 honest tasks verified; 9 of them after a failure that has its class" in rows["held:"]
+    assert "5 liars not verified" in rows["held:"]
     assert "NOT HELD" not in shown
     assert "kill -9 of worker" in progress
     assert _left(place) == []
@@ -85,8 +90,10 @@ def test_the_demo_can_be_stopped(place: Path) -> None:
 # --- what it says when something did not hold ----------------------------------------------------------------------
 
 
-def _attempt(outcome: str, worker: str = "two") -> dict[str, Any]:
-    return {"outcome": outcome, "worker": worker, "ended_at": "2026-11-20T08:00:00Z", "class": None}
+def _attempt(outcome: str, worker: str = "two", kind: str | None = None, at_s: int = 0) -> dict[str, Any]:
+    """One that begins `at_s` seconds after eight o'clock, and ends a second later."""
+    began, ended = (f"2026-11-20T08:00:{second:02}Z" for second in (at_s, at_s + 1))
+    return {"outcome": outcome, "worker": worker, "started_at": began, "ended_at": ended, "class": kind}
 
 
 def _shown(state: str, kind: str, *attempts: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def _good() -> Seen:
         role: _shown(state, kind, _attempt("failed")) for role, (state, kind) in ENDS.items()
     }
     shown["honest"]["attempts"] = [_attempt("lost", "one"), _attempt("verified")]
-    return Seen(parts, shown, killed="one", live=["honest"], audit={"checked": 4, "violations": []})
+    return Seen(parts, shown, killed="one", live=["honest"], audit={"checked": len(parts), "violations": []})
 
 
 def _problems(seen: Seen) -> list[str]:
@@ -126,6 +133,10 @@ def test_what_is_as_it_must_be_is_held() -> None:
         ("liar", _shown("failed", "crash", _attempt("failed")), "1 liars not verified"),
         ("crash", _shown("failed", "crash", _attempt("failed")), "the crash quarantined"),
         ("hang", _shown("failed", "crash", _attempt("failed")), "the hang stopped at its deadline"),
+        ("silent", _shown("failed", "timeout", _attempt("failed")), "1 silent ones stopped"),
+        ("key", _shown("failed", "auth", _attempt("failed")), "a refused key and a lack of credit held"),
+        ("credit", _shown("held", "auth", _attempt("failed")), "a refused key and a lack of credit held"),
+        ("refused", _shown("verified", "", _attempt("verified")), "what cannot succeed failed"),
     ],
 )
 def test_a_wrong_end_is_told(name: str, shown: dict[str, Any], claim: str) -> None:
@@ -156,19 +167,49 @@ def test_a_task_that_was_not_taken_over_is_told(attempts: list[dict[str, Any]]) 
     [
         ({"live": []}, "0 tasks of the killed worker taken over"),
         ({"outlived": [7]}, "1 tasks of the killed worker taken over"),
-        ({"audit": {"checked": 3, "violations": []}}, "the audit found nothing"),
-        ({"audit": {"checked": 4}}, "the audit found nothing"),
+        ({"audit": {"checked": 9, "violations": []}}, "the audit found nothing"),
+        ({"audit": {"checked": 10}}, "the audit found nothing"),
         (
-            {"audit": {"checked": 4, "violations": [{"rule": "r", "subject": "s", "detail": "d"}]}},
+            {"audit": {"checked": 10, "violations": [{"rule": "r", "subject": "s", "detail": "d"}]}},
             "the audit found nothing",
         ),
-        ({"exit_code": None}, "no process left"),
+        ({"exit_codes": [0, None]}, "no process left"),
         ({"left": ["12 sleep 60"]}, "no process left"),
     ],
 )
 def test_everything_else_that_is_wrong_is_told(change: dict[str, Any], claim: str) -> None:
     """No live attempt at the kill, a surviving agent, an audit that is not clean, a process left: each is told."""
     assert _problems(dataclasses.replace(_good(), **change)) == [claim]
+
+
+@pytest.mark.parametrize(
+    ("more", "attempts", "claim"),
+    [
+        ({"through": "network"}, [_attempt("verified")], "1 of them after a failure that has its class"),
+        ({"through": "network"}, [_attempt("failed", kind="crash")], "1 of them after a failure that has its class"),
+        (
+            {"wait_s": 3.0},
+            [_attempt("failed", kind="rate_limited"), _attempt("verified", at_s=3)],
+            "1 waited at least as long as they were told to",
+        ),
+        (
+            {"once": True},
+            [_attempt("failed", kind="auth"), _attempt("verified", at_s=1)],
+            "work done before a refusal was found without a second run",
+        ),
+    ],
+)
+def test_what_a_provider_did_and_nobody_noticed_is_told(
+    more: dict[str, Any], attempts: list[dict[str, Any]], claim: str
+) -> None:
+    """A class that was not seen, a wait cut short, a second run of what had been done; but nothing of lost attempts."""
+    seen = _good()
+    parts = [*seen.parts, Part("asking", "agent", "honest", {}, **more)]
+    audit = {"checked": len(parts), "violations": []}
+    shown = {**seen.shown, "asking": _shown("verified", "", *attempts)}
+    assert _problems(dataclasses.replace(seen, parts=parts, shown=shown, audit=audit)) == [claim]
+    shown["asking"] = _shown("verified", "", *(_attempt("lost", "one") for _ in attempts), _attempt("verified"))
+    assert _problems(dataclasses.replace(seen, parts=parts, shown=shown, audit=audit)) == []
 
 
 def test_two_ends_are_told() -> None:
@@ -178,4 +219,4 @@ def test_two_ends_are_told() -> None:
     still_open = [{**_attempt("failed"), "ended_at": None}]
     for change in ({"breadcrumbs": twice}, {"attempts": still_open}):
         shown = {**seen.shown, "liar": {**seen.shown["liar"], **change}}
-        assert _problems(dataclasses.replace(seen, shown=shown)) == ["each task in exactly one terminal state"]
+        assert _problems(dataclasses.replace(seen, shown=shown)) == ["each task in exactly one terminal state, or held"]

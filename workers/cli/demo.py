@@ -15,7 +15,8 @@ from proofq.workers.errors import NotBuilt
 @command("demo", "proofq demo", short="Play the main job on an embedded Redis of its own, shown live.")
 @click.argument("name", required=False)
 def demo(output: Output, name: str | None) -> int:
-    """Play the main job on an embedded Redis of its own: two workers, one killed on the way, agents that lie and crash.
+    """Play the main job on an embedded Redis of its own: three workers, one of them killed, and agents that lie, crash
+    and meet the worst of a provider.
 
     It ends by itself within 90 s, with exit code 0 only if everything it claims to show held.
     """

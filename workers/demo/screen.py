@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +12,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from proofq.workers.demo.claims import Claim, failure_class
+from proofq.policies.lifecycle import TERMINAL
+from proofq.workers.demo.claims import Claim, failure_class, seconds_between
 from proofq.workers.demo.parts import Part
 
 #: Where output goes to no terminal, lines are this long rather than 80.
@@ -22,6 +24,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     "quarantined": "yellow",
     "running": "cyan",
     "claimed_done": "blue",
+    "held": "magenta",
 }
 
 
@@ -64,9 +67,13 @@ class Progress:
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
-        table = Table("task", "agent", "state", "attempt", box=None)
+        """Those that have not ended, and how many have: all together would not fit on a screen."""
+        ended = Counter(state for state, _ in self._states.values() if state in TERMINAL)
+        counts = ", ".join(f"{count} {state}" for state, count in ended.items())
+        table = Table("task", "agent", "state", "attempt", box=None, caption=counts, caption_justify="left")
         for name, (state, attempt) in self._states.items():
-            table.add_row(name, self._agents[name], _coloured(state), str(attempt or ""))
+            if state not in TERMINAL:
+                table.add_row(name, self._agents[name], _coloured(state), str(attempt or ""))
         return table
 
 
@@ -121,11 +128,21 @@ def proven(shown: Mapping[str, Any]) -> str:
 
 def done(shown: Mapping[str, Any]) -> str:
     """The attempts one after the other, then the rule that closed the task where it failed."""
-    steps = [_end_of(one) for one in shown["attempts"]]
-    text = ", then ".join(steps)
+    attempts = shown["attempts"]
+    text = "".join(map(_then, [None, *attempts], attempts))
     reason = str(shown["breadcrumbs"][-1]["reason"])
+    if shown["breadcrumbs"][-1]["event"] == "found":
+        text += ": it failed, and its work was found done"
     bound = reason[reason.rindex("(") + 1 : -1] if shown["failure"] and reason.endswith(")") else ""
     return f"{text}; {bound}" if bound else text
+
+
+def _then(before: Mapping[str, Any] | None, attempt: Mapping[str, Any]) -> str:
+    """An attempt's end, after how long it came where the one before had to wait."""
+    if before is None:
+        return _end_of(attempt)
+    waited = seconds_between(before, attempt) if before["outcome"] != "lost" else 0.0
+    return f", {waited:.1f} s later {_end_of(attempt)}" if waited >= 1.0 else f", then {_end_of(attempt)}"
 
 
 def _end_of(attempt: Mapping[str, Any]) -> str:

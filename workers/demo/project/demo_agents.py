@@ -1,6 +1,7 @@
-"""The function agents of `proofq demo`: honest ones, two that lie, one that crashes and one that hangs.
+"""The function agents of `proofq demo`: honest ones, one that asks a model, two that lie, one that crashes, one that
+hangs.
 
-`source` is a folder of Python files, `path` one of them, `out` the file to write.
+`source` is a folder of Python files, `path` one of them, `out` the file to write, `url` where the model is.
 """
 
 # ruff: noqa: ARG001 - an agent is given ctx and its inputs, whether it looks at them or not
@@ -16,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import scribe  # type: ignore[import-not-found]
 
 import proofq
 
@@ -103,6 +106,12 @@ def survey(ctx: Any, source: str, out: str, seconds: float) -> str:
         ctx.progress({"files": len(found), "of": len(every)})
         time.sleep(seconds / len(every))
     return write(out, found)
+
+
+@proofq.agent(timeout_s=20, max_attempts=2, proofs=[proofq.proofs.file("{out}", sha256="{sha256}")])
+def draft(ctx: Any, url: str, text: str, out: str, sha256: str) -> str:
+    """Have a model write a file: what its provider refuses is raised here, as in any agent that uses a library."""
+    return str(scribe.write(url, text, out))
 
 
 # --- one declaration for two: the honest twin and the liar differ in nothing but what they do ---
