@@ -110,6 +110,48 @@ def test_ctrl_c_stops_the_following_alone(served: Project) -> None:
     assert served("cancel", task_id).code == 0
 
 
+def test_ctrl_c_says_how_to_go_on(served: Project) -> None:
+    """For people: the id, that the task goes on, and how to stop it."""
+    follower = served.start("run", "steady", "-i", "seconds=60")
+    assert follower.stderr is not None
+    task_id = next(line.split()[1] for line in iter(follower.stderr.readline, "") if line.startswith("task "))
+    follower.send_signal(signal.SIGINT)
+    stdout, stderr = follower.communicate(timeout=30)
+    assert (follower.returncode, stdout) == (exit_codes.INTERRUPTED, "")
+    assert f"task {task_id} goes on" in stderr
+    assert f"`proofq cancel {task_id}` stops it" in stderr
+    assert served("cancel", task_id).code == 0
+
+
+def test_waits_and_proofs_are_told(served: Project) -> None:
+    """A deferred task says until when, an ended one what each proof found."""
+    done = served(
+        "run", "note", "-i", "text=hi", "-i", "out=c.txt", "--not-before", "2040-01-01T00:00:00Z", "--timeout", "0"
+    )
+    assert done.code == exit_codes.TIMEOUT
+    assert "until 2040-01-01T00:00:00" in done.stderr
+    assert "proof        file unverified" in served("run", "liar", "--timeout", "50").stderr
+
+
+def test_a_terminal_gets_one_more_line(served: Project) -> None:
+    """On a terminal a line that renews itself says how things stand; the transitions stay above it."""
+    ours, theirs = os.openpty()
+    follower = served.start("run", "steady", "-i", "seconds=1", "--json", stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while follower.poll() is None or shown == b"":
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:
+            break
+    stdout, _ = follower.communicate(timeout=30)
+    os.close(ours)
+    assert follower.returncode == exit_codes.UNPROVEN
+    assert b"running  " in shown
+    assert b"finish_unproven" in shown
+    assert stdout.count("\n") == 1
+
+
 def test_a_lonely_task_is_told(served: Project) -> None:
     """Following a task that no live worker would take says so."""
     done = served("run", "nobody", "--undeclared", "--timeout", "4")
