@@ -32,7 +32,7 @@ def command(name: str, *examples: str, short: str = "") -> Callable[[Callable[..
             return function(output, **given) or exit_codes.OK
 
         with_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")(call)
-        made = click.command(name, epilog=example_text(examples), short_help=short or None)(with_json)
+        made = click.command(name, epilog=f"{example_text(examples)}\n\n{_CODES}", short_help=short or None)(with_json)
         made.context_settings = {"max_content_width": _WIDTH, "help_option_names": ["-h", "--help"]}
         return made
 
@@ -42,6 +42,10 @@ def command(name: str, *examples: str, short: str = "") -> Callable[[Callable[..
 def example_text(examples: Sequence[str]) -> str:
     """Examples as an epilog that click does not wrap."""
     return "\b\nExamples:\n" + "\n".join(f"  $ {line}" for line in examples)
+
+
+#: Ends the help of every command.
+_CODES: Final = "Exit codes: 0 done, 1 error, 2 usage or bad input, 7 Redis is not reachable; `proofq --help` has all."
 
 
 class Group(click.Group):
