@@ -47,14 +47,15 @@ def read(error: BaseException) -> ErrorFacts:
     decoy = bool(error_names.DECOYS.intersection(names))
     answer = not decoy and any(_there(looking.attribute(error, name)) for name in _OF_AN_ANSWER)
     bodies = tuple(_bodies(error))
-    texts = [own_text, looking.text(looking.attribute(error, "message") or "")]
+    code, details = _grpc(error)
+    texts = [own_text, details, looking.text(looking.attribute(error, "message") or "")]
     texts += [one for body in bodies for one in _found(body, _TEXT_KEYS)]
     return ErrorFacts(
         error,
         names,
         packages,
         None if decoy else _status(error, answer, bodies),
-        tuple(_words(error, bodies, answer)),
+        tuple(_words(error, code, bodies, answer)),
         "\n".join(one for one in texts if one)[: 2 * looking.MAX_TEXT],
         _headers(error),
         bodies,
@@ -109,29 +110,28 @@ def _status_of(response: Any) -> Any:
 # --- words and bodies ----------------------------------------------------------------------------------------------
 
 
-def _words(error: BaseException, bodies: tuple[Any, ...], answer: bool) -> Iterator[str]:
+def _words(error: BaseException, code: str, bodies: tuple[Any, ...], answer: bool) -> Iterator[str]:
     for name in ("code", "type", "error_code", "provider_error_code", "status"):
         value = looking.attribute(error, name)
         if isinstance(value, str):
             yield value
         elif answer and isinstance(value, int) and not isinstance(value, bool) and value > 599:
             yield str(int(value))
-    yield from _grpc_word(error)
+    yield code
     for body in bodies:
         yield from _found(body, _CODE_KEYS)
 
 
-def _grpc_word(error: BaseException) -> Iterator[str]:
-    """gRPC says its code by a method. Only of a call that is over: on a running one it would wait."""
+def _grpc(error: BaseException) -> tuple[str, str]:
+    """gRPC says code and text by methods; "" where there are none. What was raised is a call that is over."""
     methods = [looking.attribute(error, name) for name in ("code", "details")]
-    if not all(callable(one) for one in methods) or "Future" in looking.names(error):
-        return
+    if not all(callable(one) for one in methods):
+        return "", ""
     try:
         code, details = methods[0](), methods[1]()
     except Exception:  # noqa: BLE001 - somebody else's methods
-        return
-    yield looking.text(looking.attribute(code, "name") or "")
-    yield looking.text(details or "")
+        return "", ""
+    return looking.text(looking.attribute(code, "name") or ""), looking.text(details or "")
 
 
 def _bodies(error: BaseException) -> Iterator[Any]:

@@ -107,6 +107,7 @@ _NAMED: Final[dict[str, str]] = {
     "network": """
         APIConnectionError ConnectError ConnectionError RemoteProtocolError ProtocolError ReadError WriteError
         NetworkError TransportError ProxyError SSLError ClientConnectionError ClientConnectorError ClientOSError
+        BadHttpMessage PayloadEncodingError ContentLengthError TransferEncodingError
         ServerDisconnectedError ClientPayloadError ChunkedEncodingError MaxRetryError NewConnectionError
         NameResolutionError IncompleteRead RemoteDisconnected BadStatusLine gaierror herror EndpointConnectionError
         ConnectionClosedError ProxyConnectionError HTTPClientError URLError""",

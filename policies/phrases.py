@@ -27,8 +27,6 @@ _TEXTS: Final[dict[str, tuple[str, ...]]] = {
         r"(?:hit|reached) your (?:\w+ ){0,3}(?:usage )?limits?\b", r"limit reached.{0,20}resets? ",
         r"quota will reset after", r"exhausted your \w+(?: \w+)? quota", r"(?:tokens|requests) per day",
         r"quota exceeded\. check your plan and billing", r"spend(?:ing)? limit (?:has been )?(?:reached|exceeded)",
-        # Google says the same of a window of a minute, and then names the metric and the delay.
-        r"exceeded your current quota(?!.*(?:exceeded for metric|retry ?(?:in|delay)|quotaId|perminute|ai\.google))",
     ),
     "content_refused": (
         r"content management policy", r"violat\w+ (?:of )?(?:our|the|\w+'s) (?:usage|content|safety) polic",
@@ -93,6 +91,12 @@ _TEXTS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 _PHRASES: Final = {kind: re.compile("|".join(texts), re.I | re.S | re.M) for kind, texts in _TEXTS.items()}
 
+#: OpenAI says so of an account without credit; Google says the same of a window of a minute, beside one of the others.
+_PLAN: Final = re.compile(r"exceeded your current quota", re.IGNORECASE)
+_WINDOW: Final = re.compile(
+    r"exceeded for metric|retry ?(?:in|delay)|quotaid|perminute|ai\.google|resource_exhausted", re.IGNORECASE
+)
+
 #: What a missing key looks like in SDKs that say it with a plain TypeError or ValueError, and a refusal to try.
 _PLAIN: Final = {
     "auth": re.compile(
@@ -123,7 +127,10 @@ _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1
 
 def kinds(text: str) -> set[str]:
     """The classes that a provider error's text, or a program's last words, prove."""
-    return {kind for kind, phrase in _PHRASES.items() if phrase.search(text)}
+    found = {kind for kind, phrase in _PHRASES.items() if phrase.search(text)}
+    if _PLAN.search(text) and not _WINDOW.search(text):
+        found.add("quota")
+    return found
 
 
 def plain_kind(text: str) -> str | None:
