@@ -49,7 +49,6 @@ ENDS = {
     "quota": End("held", "quota", calls=TRIES),
     "429after7200": End("held", "rate_limited"),
     "503": End("failed", "overloaded", attempts=2, calls=2 * TRIES),
-    "reset": End("failed", "network", attempts=2, calls=2),
     "503x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
     "529x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
     "reset": End("failed", "network", attempts=2, calls=2),
