@@ -17,11 +17,15 @@ _LINE = re.compile(rb'^\+[\d.]+ \[\d+ (\S+)\] "([^"]*)"(?: "((?:[^"\\]|\\.)*)")?
 
 @dataclass
 class Seen:
-    """Commands by name. `workers` came by the unix socket, `harness` by TCP, `scripts` from inside Lua."""
+    """Commands by name. `workers` came by the unix socket, `harness` by TCP, `scripts` from inside Lua.
+
+    `evaluated`: the scripts that workers have run, by their SHA1.
+    """
 
     workers: Counter[str] = field(default_factory=Counter)
     harness: Counter[str] = field(default_factory=Counter)
     scripts: Counter[str] = field(default_factory=Counter)
+    evaluated: Counter[str] = field(default_factory=Counter)
 
     def take(self, line: bytes) -> tuple[str, bytes]:
         """Count one line, unless it is a mark of ours (ECHO); gives the command and its first argument."""
@@ -33,6 +37,8 @@ class Seen:
         kind = self.scripts if who == b"lua" else clients
         if name != "echo":
             kind[name] += 1
+        if name == "evalsha" and kind is self.workers:
+            self.evaluated[found[3].decode()] += 1
         return name, found[3] or b""
 
 

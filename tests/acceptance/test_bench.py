@@ -13,7 +13,8 @@ import redis
 
 from benchmarks.monitor import Monitor
 from benchmarks.report import quantiles
-from benchmarks.sides import free_port
+from benchmarks.sides import Ours, free_port
+from proofq.workers.scripts import RedisRunner
 from tests.servers import PrivateServer, binaries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,28 @@ def test_monitor_counts_exactly_whose_commands_they_are() -> None:
 def _commands(counts: Counter[str]) -> dict[str, int]:
     """Without what a new connection says first."""
     return {name: count for name, count in counts.items() if name not in {"hello", "client"}}
+
+
+def test_a_verified_task_takes_six_commands() -> None:
+    """docs/cost.md: one to enqueue it, one lease, four settlements; else only what the clock makes a worker send."""
+    with Ours() as side:
+        side.connect(tcp=True)
+        # The first one of all makes each script known to the server.
+        side.enqueue("write", out=side.out())
+        side.wait_done(1, 60.0)
+        with Monitor(side.server.socket, side.harness) as monitor:
+            side.enqueue("write", out=side.out())
+            sent = monitor.harness_so_far()
+            side.wait_done(2, 60.0)
+        assert side.unproven() == []
+        scripts = RedisRunner(side.harness)._scripts
+    shas = {script.sha: name for name, script in scripts.items()}
+    ran = Counter({shas[sha]: count for sha, count in monitor.seen.evaluated.items()})
+    assert _commands(sent) == {"evalsha": 1}
+    assert ran["settle"] == 4
+    assert ran["lease"] >= 1
+    assert ran.keys() <= {"lease", "settle", "beat", "watch"}
+    assert monitor.seen.workers.keys() <= {"evalsha", "ping", "hello", "client"}
 
 
 def test_quantiles_are_by_nearest_rank() -> None:
