@@ -239,18 +239,23 @@ class Attempts:
         if not spec.proofs:
             self._settle(held, Event("finish_unproven", self.name, "finished by its own word: no proof is declared"))
             return
+        verdict = self._read(held, spec)
+        if held.stopped == "cancel":
+            self._stopped(held, spec, "cancel")
+        elif verdict is not None:
+            self._settle(held, self._judged(verdict))
+
+    def _read(self, held: Held, spec: AgentSpec) -> Verdict | None:
+        """What the proofs say, asked again for `verify_wait_s` while they cannot tell; None: a reaper is to ask."""
         until_s = self.clock.boottime() + spec.verify_wait_s
         while True:
             verdict = self.prover.verify(held.task, spec)
-            if held.stopped == "cancel":
-                self._stopped(held, spec, "cancel")
-                return
-            if verdict.outcome != "cannot_tell" or self.clock.boottime() >= until_s:
-                break
+            told = verdict.outcome != "cannot_tell" or held.stopped == "cancel"
+            if told or self.clock.boottime() >= until_s:
+                return verdict
             if self.leaving() or held.stopped in LEASE_IN_DOUBT:
-                return
+                return None
             self.clock.sleep(VERIFY_AGAIN_S)
-        self._settle(held, self._judged(verdict))
 
     def _judged(self, verdict: Verdict) -> Event:
         shown = verdict.to_dict()
@@ -264,15 +269,14 @@ class Attempts:
 
     def _found(self, held: Held, spec: AgentSpec) -> bool:
         """`look_first`: the proofs are read although the attempt did not end well; True if the work is done."""
-        if not spec.look_first or held.stopped in LEASE_IN_DOUBT:
-            return False
-        if not spec.proofs or not all(proof.implies_completeness for proof in spec.proofs):
+        if held.stopped in LEASE_IN_DOUBT or not _looks_first(spec):
             return False
         verdict = self.prover.verify(held.task, spec)
-        if verdict.outcome != "verified":
-            return False
+        return verdict.outcome == "verified" and self._settle(held, self._finding(verdict))
+
+    def _finding(self, verdict: Verdict) -> Event:
         reason = "the proofs hold although the attempt did not end well"
-        return self._settle(held, Event("found", self.name, reason, verdict=verdict.to_dict()))
+        return Event("found", self.name, reason, verdict=verdict.to_dict())
 
     def _stopped(self, held: Held, spec: AgentSpec, reason: str) -> None:
         """We ended it: the reason that killed says what is written."""
@@ -285,8 +289,22 @@ class Attempts:
                 self._settle(held, _lost(self.name, "its owner died while its proofs were read"))
             else:
                 self._prove(held, spec)
-        elif task.state != lifecycle.RUNNING or not self._found(held, spec):
-            self._settle(held, _lost(self.name, "its owner is gone and nobody saw it end"))
+        elif task.state == lifecycle.RUNNING and _looks_first(spec):
+            self._look(held, spec)
+        else:
+            self._settle(held, _lost(self.name, _UNSEEN))
+
+    def _look(self, held: Held, spec: AgentSpec) -> None:
+        """Nobody saw it end, so its proofs decide; that they cannot tell is no reason to run it a second time."""
+        verdict = self._read(held, spec)
+        if verdict is None:
+            return
+        if verdict.outcome == "verified":
+            self._settle(held, self._finding(verdict))
+        elif verdict.outcome == "cannot_tell" and not held.stopped:
+            self._settle(held, self._judged(verdict))
+        else:
+            self._settle(held, _lost(self.name, _UNSEEN))
 
     def _settle(self, held: Held, event: Event) -> bool:
         """Writes the event while Redis allows; once this worker must leave, the lease is left to a reaper instead."""
@@ -300,6 +318,14 @@ class Attempts:
         if settled.lease is not None:
             held.lease = settled.lease
         return settled.ok
+
+
+#: Of an attempt whose owner died while it ran.
+_UNSEEN = "its owner is gone and nobody saw it end"
+
+
+def _looks_first(spec: AgentSpec) -> bool:
+    return spec.look_first and bool(spec.proofs) and all(proof.implies_completeness for proof in spec.proofs)
 
 
 def _lost(name: str, reason: str, death: bool = False) -> Event:

@@ -31,7 +31,8 @@ def _site(*modules: str, **settings: float) -> Site:
     for name in modules:
         shutil.copy(HERE / f"{name}.py", site.project)
     toml = site.project / "proofq.toml"
-    toml.write_text(toml.read_text().replace('"agents"]', json.dumps(["agents", *modules])[1:]) + COMMANDS)
+    more = "".join(f"{json.dumps(name)}, " for name in modules)
+    toml.write_text(toml.read_text().replace("modules = [", f"modules = [{more}") + COMMANDS)
     return site
 
 
