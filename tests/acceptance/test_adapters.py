@@ -27,7 +27,7 @@ case "$1" in
     blip) echo '{RETRY % (500.5, 503, "server_error")}'; echo done > "$2"; echo "$result" ;;
     never_exits) echo done > "$2"; echo "$result"; sleep 60 ;;
     is_error) echo done > "$2"; echo "$result" | sed 's/"is_error": false/"is_error": true/' ;;
-    after_a_flood) echo done > "$2"; yes '{{"type":"user","content":"words"}}' | head -c 30000000; echo; echo "$result" ;;
+    after_a_flood) echo done > "$2"; yes '{{"type":"user","content":"."}}' | head -c 30000000; echo; echo "$result" ;;
 esac
 """
 AGENT = """

@@ -17,18 +17,18 @@ AGENTS = r"""
 [providers.leaky]
 key_env = "LEAKY_KEY"
 
-[agents.prints]
+[agents.key_prints]
 command = ["/bin/sh", "-c", 'env; printf "%s\n" "$LEAKY_KEY" "$LEAKY_KEY" | tee /dev/stderr']
 provider = "leaky"
 unproven = true
 
-[agents.dies]
+[agents.key_dies]
 command = ["/bin/sh", "-c", 'echo "Unexpected $LEAKY_KEY" >&2; exit 3']
 provider = "leaky"
 max_attempts = 1
 unproven = true
 
-[agents.claims]
+[agents.key_claims]
 command = ["/bin/sh", "{project}/claims.sh", "{project}/result.json"]
 adapter = "claude"
 provider = "leaky"
@@ -41,14 +41,14 @@ import proofq
 
 
 @proofq.agent(provider="leaky", unproven=True)
-def returns(ctx) -> dict:
+def key_returns(ctx) -> dict:
     """Return the key, whole and in pieces of JSON."""
     ctx.progress({"at": os.environ["LEAKY_KEY"]})
     return {"key": os.environ["LEAKY_KEY"], "more": [{os.environ["LEAKY_KEY"]: 1}]}
 
 
 @proofq.agent(provider="leaky", unproven=True, max_attempts=1)
-def raises(ctx) -> None:
+def key_raises(ctx) -> None:
     """Fail with the key in the text."""
     raise RuntimeError("refused: " + os.environ["LEAKY_KEY"])
 '''
@@ -62,11 +62,11 @@ RESULT = {
 }
 #: By agent, how its task ends.
 ENDS = {
-    "prints": "finished_unproven",
-    "dies": "quarantined",
-    "claims": "finished_unproven",
-    "returns": "finished_unproven",
-    "raises": "quarantined",
+    "key_prints": "finished_unproven",
+    "key_dies": "quarantined",
+    "key_claims": "finished_unproven",
+    "key_returns": "finished_unproven",
+    "key_raises": "quarantined",
 }
 
 
