@@ -7,6 +7,7 @@ reading end of its lifeline pipe. Exit codes: see supervisor.py; 2 for a project
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -95,6 +96,9 @@ def _serve(options: argparse.Namespace) -> int:
         supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store, agents), owner_id)
         if guards_lost:
             supervisor.on_guard_lost(guards_lost[0])
+        # What was loaded stays: without this a full collection stops every slot for some 50 ms to find that out again.
+        gc.collect()
+        gc.freeze()
         return supervisor.run()
     finally:
         spawner.close()
