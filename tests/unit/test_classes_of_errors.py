@@ -47,6 +47,7 @@ CASES: list[tuple[str, Any, str, float | None]] = [
     ("grpc", grpc("RESOURCE_EXHAUSTED", "too fast"), "rate_limited", None),
     ("pydantic-ai", error("ModelHTTPError", "x", "pydantic_ai", status_code=429, retry_after=12, body=None), "rate_limited", 12),
     ("urllib3", error("MaxRetryError", "too many 429 error responses", "urllib3"), "rate_limited", None),
+    ("200 around a 429", error("E", "x", "openai", status_code=200, body={"error": {"code": 429, "message": "slow"}}), "rate_limited", None),
     ("a name alone", error("RateLimitError"), "rate_limited", None),
     ("insufficient", openai(429, PLAN, "insufficient_quota", "insufficient_quota"), "quota", None),
     ("anthropic 400", anthropic(400, "invalid_request_error", "Your credit balance is too low to access"), "quota", None),
