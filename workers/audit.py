@@ -178,8 +178,8 @@ class Audit:
                 continue
             if own is None:
                 yield Violation("orphan_rows", key, f"it counts {name}, which is no task of ours")
-            elif own.decode() != lane:
-                yield Violation("wrong_queue", key, f"it counts {name}, whose lane is {own.decode()}")
+            elif own != lane.encode():
+                yield Violation("wrong_queue", key, f"it counts {name}, whose lane is {own!r:.80}")
 
     def _leases(self, owner: str) -> Iterator[Violation]:
         for name, _ in _walk(self._client.hscan_iter, keys.leases(owner)):
@@ -239,8 +239,8 @@ class Audit:
                 continue
             if own is None:
                 yield Violation("orphan_rows", key, f"it holds {task_id}, which is no task of ours")
-            elif own.decode() != queue:
-                yield Violation("wrong_queue", key, f"it holds {task_id}, whose queue is {own.decode()}")
+            elif own != queue.encode():
+                yield Violation("wrong_queue", key, f"it holds {task_id}, whose queue is {own!r:.80}")
 
     def _members(self, key: str, is_list: bool) -> Iterator[str]:
         if not is_list:

@@ -150,7 +150,10 @@ class Reaper:
                 task, owner, self._owner.id, slot="reaper", request=self._store.clock.token(), death=death,
                 reason=reason, who=self._name,
             )  # fmt: skip
-        except (UnknownTask, DamagedKey, ValueError) as problem:
+        except (UnknownTask, ValueError) as problem:
+            self._set_aside(task_id, owner, str(problem))
+            return False
+        except DamagedKey as problem:
             log.error("row_damaged", extra={"task": task_id, "problem": str(problem)})
             return False
         if lease is None:
@@ -166,6 +169,13 @@ class Reaper:
         for task_id in task_ids:
             try:
                 moved += self._door.apply(task_id, Event(name, self._name, reason)).ok
-            except (UnknownTask, DamagedKey, ValueError) as problem:
+            except (UnknownTask, ValueError) as problem:
+                self._set_aside(task_id, "", str(problem))
+            except DamagedKey as problem:
                 log.error("row_damaged", extra={"task": task_id, "problem": str(problem)})
         return moved
+
+    def _set_aside(self, task_id: str, owner: str, problem: str) -> None:
+        """Nobody can read it: it must not come up at every look."""
+        log.error("row_damaged", extra={"task": task_id, "problem": problem})
+        self._store.set_aside(task_id, owner, "", problem)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proofq.policies.failure import Failure
+from proofq.policies.lifecycle import STATES
 from proofq.policies.settlement import TaskFacts
 
 
@@ -19,6 +20,13 @@ def _number(row: Mapping[str, str], name: str) -> int | None:
 def _json(row: Mapping[str, str], name: str) -> Any:
     value = row.get(name)
     return json.loads(value) if value else None
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError(f"{text:.40} is no JSON object")
+    return value
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,15 @@ class Task:
         """From the fields as text. ValueError for a row that is none."""
         try:
             failure = _json(row, "failure")
+            if row["state"] not in STATES or row["queue"] != f"{row['lane']}.{row['agent']}":
+                raise ValueError(f"state {row['state']!r:.40}, queue {row['queue']!r:.80}")
             return cls(
                 id=task_id,
                 agent=row["agent"],
                 lane=row["lane"],
                 queue=row["queue"],
                 state=row["state"],
-                inputs=json.loads(row["inputs"]),
+                inputs=_object(row["inputs"]),
                 enqueued_at=int(float(row["enqueued_at"])),
                 expires_at=int(float(row["expires_at"])),
                 max_age_s=float(row["max_age_s"]),
@@ -117,8 +127,8 @@ class Task:
                 baseline=_json(row, "baseline"),
                 fields=frozenset(row),
             )
-        except (KeyError, ValueError, TypeError) as problem:
-            raise ValueError(f"the row of task {task_id} cannot be read: {problem!r}") from problem
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
+            raise ValueError(f"the row of task {task_id} cannot be read: {problem!r:.200}") from problem
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from proofq.policies.lifecycle import FROM_OUTSIDE, NUMBERS, RQ_STATUS
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
 
-NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore", "peek", "census")
+NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore", "aside", "peek", "census")
 
 Argument = str | bytes | int
 

@@ -15,7 +15,7 @@ from proofq.workers.insist import insist
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
-from proofq.workers.store import StaleOwner, Store
+from proofq.workers.store import StaleOwner, Store, UnreadableRow
 
 log = logging.getLogger(__name__)
 
@@ -103,17 +103,23 @@ class Slots:
     def _ask(self, slot: str) -> Lease | None:
         if not self._queues:
             return None
-        request = self._clock.token()
         # Begin somewhere else each time, so that a busy queue does not starve those behind it.
         first = int(self._clock.jitter() * len(self._queues))
         queues = self._queues[first:] + self._queues[:first]
-        try:
-            return insist(
-                lambda: self._store.lease(self._owner.id, slot, request, queues, self._name, host_name()),
-                self._clock,
-                self.stopping.is_set,
-            )
-        except StaleOwner as problem:
-            # Late with the beat: the next one mends it, or retires this owner.
-            log.info("lease_refused", extra={"why": str(problem)})
-            return None
+        while not self.stopping.is_set():
+            try:
+                return self._lease(slot, self._clock.token(), queues)
+            except UnreadableRow as problem:
+                log.error("row_damaged", extra={"problem": str(problem)})
+            except StaleOwner as problem:
+                # Late with the beat: the next one mends it, or retires this owner.
+                log.info("lease_refused", extra={"why": str(problem)})
+                break
+        return None
+
+    def _lease(self, slot: str, request: str, queues: Sequence[str]) -> Lease | None:
+        return insist(
+            lambda: self._store.lease(self._owner.id, slot, request, queues, self._name, host_name()),
+            self._clock,
+            self.stopping.is_set,
+        )

@@ -152,7 +152,8 @@ class Store:
         return answer[0].decode(), answer[1].decode()
 
     def lease(self, owner: str, slot: str, request: str, queues: Sequence[str], who: str, host: str) -> Lease | None:
-        """The next task of the first of `queues` that has one; None when all are empty. `StaleOwner` if it may not."""
+        """The next task of the first of `queues` that has one; None when all are empty. `StaleOwner` if it may not,
+        `UnreadableRow` when it was one that nobody can read: it is set aside, and the next may be asked for."""
         stamp = rq_view.stamp(self.clock.wall())
         answer = self._call(
             "lease", owner, slot, request, self.clock.token(), stamp, who, host,
@@ -160,7 +161,12 @@ class Store:
         )  # fmt: skip
         word = answer[0].decode()
         if word == "granted":
-            task = Task.parse(answer[1].decode(), answer[4])
+            task_id = answer[1].decode()
+            try:
+                task = Task.parse(task_id, answer[4])
+            except ValueError as problem:
+                self.set_aside(task_id, owner, "", str(problem))
+                raise UnreadableRow(str(problem)) from problem
             return Lease(task, answer[2].decode(), owner, slot)
         if word != "empty":
             raise StaleOwner(word)
@@ -200,6 +206,10 @@ class Store:
         if word == "changed":
             return Written(word, state=answer[1].decode(), fence=answer[2].decode())
         return Written(word, now=int(answer[1]) if len(answer) > 1 else 0)
+
+    def set_aside(self, task_id: str, owner: str, queue: str, reason: str) -> None:
+        """Takes a task whose row nobody can read out of its lease and off all times; it stands among the strays."""
+        self._call("aside", task_id.encode("utf-8", "surrogateescape"), owner, queue, reason[:300])
 
     def restore(self, task_id: str) -> bool:
         """Puts a stray back into its queue if its rows are whole again."""
@@ -246,17 +256,14 @@ class Store:
         answer = self._call("beat", owner, isolation_ms, news)
         if answer[0] == b"unknown":
             return None
-        flat = [value.decode() for value in answer[2]]
+        flat = [_text(value) for value in answer[2]]
         held = {flat[i]: (flat[i + 1], flat[i + 2] != "") for i in range(0, len(flat), 3)}
         return Beat(int(answer[1]), held)
 
     def watch(self, host_id: str, limit: int = 50) -> Watch:
         answer = self._call("watch", host_id, limit)
-        overdue = {
-            name.decode(): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)
-        }
-        # Anybody can put anything into a queue: one id that is no text must not hide all others.
-        names = [[value.decode("utf-8", "surrogateescape") for value in part] for part in answer[3:]]
+        overdue = {_text(name): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)}
+        names = [[_text(value) for value in part] for part in answer[3:]]
         return Watch(int(answer[1]), overdue, *names)
 
     def reap(
@@ -289,11 +296,11 @@ class Store:
     def owner_row(self, owner: str) -> dict[str, str]:
         with reading(keys.owner(owner)):
             row = self.client.hgetall(keys.owner(owner))
-        return {name.decode(): value.decode() for name, value in row.items()}
+        return {_text(name): _text(value) for name, value in row.items()}
 
     def leases_of(self, owner: str) -> list[str]:
         with reading(keys.leases(owner)):
-            return [name.decode() for name in self.client.hkeys(keys.leases(owner))]
+            return [_text(name) for name in self.client.hkeys(keys.leases(owner))]
 
     def peek(self, task_id: str, queue: str = "", owner: str = "") -> Peek:
         """Everything Redis holds of the task, whatever state that is in; ValueError for rows that are none of ours.
@@ -328,7 +335,7 @@ class Store:
     def newest(self, offset: int, count: int) -> list[str]:
         """Ids of tasks, newest first."""
         with reading(keys.TASKS):
-            return [name.decode() for name in self.client.zrevrange(keys.TASKS, offset, offset + count - 1)]
+            return [_text(name) for name in self.client.zrevrange(keys.TASKS, offset, offset + count - 1)]
 
     def read_many(self, task_ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that can be read, in order; a damaged row is left to the audit."""
@@ -357,6 +364,15 @@ class Store:
         with reading(keys.CATALOGUE):
             rows = self.client.hgetall(keys.CATALOGUE)
         return {name.decode(): json.loads(value) for name, value in rows.items()}
+
+
+def _text(value: bytes) -> str:
+    """Anybody can put anything into Redis: one id that is no text must not hide all others."""
+    return value.decode("utf-8", "replace")
+
+
+class UnreadableRow(Exception):
+    """A lease was granted of a task whose row nobody can read; the row has been set aside."""
 
 
 class StaleOwner(Exception):

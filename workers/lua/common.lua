@@ -31,7 +31,8 @@ local NUMBERS = {'attempt', 'expires_at', 'pickups', 'deaths'}
 local function broken_number(id)
   if redis.call('HEXISTS', K.TASK .. id, 'state') == 0 then return nil end
   for i, value in ipairs(redis.call('HMGET', K.TASK .. id, unpack(NUMBERS))) do
-    if (value or i <= 2) and not string.match(value or '', '^%d+$') then
+    -- Sixteen digits and more are not what they say once a script has calculated with them.
+    if (value or i <= 2) and not (string.match(value or '', '^%d+$') and #value < 16) then
       return {'wrong_type', K.TASK .. id, 'hash without a whole number as ' .. NUMBERS[i]}
     end
   end

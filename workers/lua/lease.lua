@@ -49,12 +49,10 @@ for i = 11, #ARGV do
       redis.call('PUBLISH', K.BELL, K.STRAYS)
     elseif state ~= from then
       redis.call('LPOP', list)
-      local row = redis.call('HMGET', K.TASK .. id, 'attempt', 'fence', 'not_before')
+      local row = redis.call('HMGET', K.TASK .. id, 'attempt', 'fence')
       crumb(id, now, state, 'refused:lease', state, 'found in its queue, put there from outside', tonumber(row[1]),
         row[2] or '', ARGV[7], rid)
-      if RQ_STATUS[state] ~= 'queued' then
-        enter_view(id, queue, RQ_STATUS[state], row[2] or '', row[3] and tonumber(row[3]))
-      end
+      if RQ_STATUS[state] ~= 'queued' then enter_view(id, queue, RQ_STATUS[state], row[2] or '') end
       job_fields(id, {status = RQ_STATUS[state]})
     else
       local n = tonumber(redis.call('HGET', K.TASK .. id, 'attempt')) + 1
