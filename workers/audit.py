@@ -14,9 +14,10 @@ from typing import Any, Final
 from proofq.policies import audit
 from proofq.policies.audit import VIEW_RULES, Violation
 from proofq.workers import keys
+from proofq.workers.reading import reading
 from proofq.workers.record import Task
 from proofq.workers.scripts import DamagedKey
-from proofq.workers.store import Store, reading
+from proofq.workers.store import Store
 
 #: Contradictions kept in a report; more than these say nothing new.
 MAX_VIOLATIONS: Final = 1000

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from proofq.workers import keys
+from proofq.workers.reading import reading
 from proofq.workers.scripts import DamagedKey
-from proofq.workers.store import Store, reading
+from proofq.workers.store import Store
 
 #: State of an owner whose leases may be taken because nobody has heard from it, and of one known to be dead.
 SILENT: Final = "silent"

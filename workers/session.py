@@ -13,8 +13,9 @@ from proofq.workers import connection, keys, project
 from proofq.workers.clock import SystemClock
 from proofq.workers.door import Door
 from proofq.workers.project import Project
+from proofq.workers.reading import reading
 from proofq.workers.scripts import RedisRunner
-from proofq.workers.store import Store, reading
+from proofq.workers.store import Store
 
 
 @dataclass(frozen=True)

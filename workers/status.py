@@ -15,7 +15,8 @@ from proofq.workers import connection, fleet, keys
 from proofq.workers.census import Census, QueueHead
 from proofq.workers.connection import Condition
 from proofq.workers.fleet import Owner
-from proofq.workers.store import Store, reading
+from proofq.workers.reading import reading
+from proofq.workers.store import Store
 
 LANES = ("work", "meta")
 

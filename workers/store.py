@@ -18,7 +18,8 @@ from proofq.policies import lifecycle
 from proofq.workers import keys, rq_view
 from proofq.workers.census import Census
 from proofq.workers.clock import Clock
-from proofq.workers.errors import RedisUnavailable, UnknownTask
+from proofq.workers.errors import UnknownTask
+from proofq.workers.reading import reading, text
 from proofq.workers.record import Lease, Task, parse_attempts
 from proofq.workers.scripts import Argument, DamagedKey, Runner
 from proofq.workers.snapshot import Peek, Snapshot
@@ -256,14 +257,14 @@ class Store:
         answer = self._call("beat", owner, isolation_ms, news)
         if answer[0] == b"unknown":
             return None
-        flat = [_text(value) for value in answer[2]]
+        flat = [text(value) for value in answer[2]]
         held = {flat[i]: (flat[i + 1], flat[i + 2] != "") for i in range(0, len(flat), 3)}
         return Beat(int(answer[1]), held)
 
     def watch(self, host_id: str, limit: int = 50) -> Watch:
         answer = self._call("watch", host_id, limit)
-        overdue = {_text(name): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)}
-        names = [[_text(value) for value in part] for part in answer[3:]]
+        overdue = {text(name): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)}
+        names = [[text(value) for value in part] for part in answer[3:]]
         return Watch(int(answer[1]), overdue, *names)
 
     def reap(
@@ -296,11 +297,11 @@ class Store:
     def owner_row(self, owner: str) -> dict[str, str]:
         with reading(keys.owner(owner)):
             row = self.client.hgetall(keys.owner(owner))
-        return {_text(name): _text(value) for name, value in row.items()}
+        return {text(name): text(value) for name, value in row.items()}
 
     def leases_of(self, owner: str) -> list[str]:
         with reading(keys.leases(owner)):
-            return [_text(name) for name in self.client.hkeys(keys.leases(owner))]
+            return [text(name) for name in self.client.hkeys(keys.leases(owner))]
 
     def peek(self, task_id: str, queue: str = "", owner: str = "") -> Peek:
         """Everything Redis holds of the task, whatever state that is in; ValueError for rows that are none of ours.
@@ -335,7 +336,7 @@ class Store:
     def newest(self, offset: int, count: int) -> list[str]:
         """Ids of tasks, newest first."""
         with reading(keys.TASKS):
-            return [_text(name) for name in self.client.zrevrange(keys.TASKS, offset, offset + count - 1)]
+            return [text(name) for name in self.client.zrevrange(keys.TASKS, offset, offset + count - 1)]
 
     def read_many(self, task_ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that can be read, in order; a damaged row is left to the audit."""
@@ -366,38 +367,12 @@ class Store:
         return {name.decode(): json.loads(value) for name, value in rows.items()}
 
 
-def _text(value: bytes) -> str:
-    """Anybody can put anything into Redis: one id that is no text must not hide all others."""
-    return value.decode("utf-8", "replace")
-
-
 class UnreadableRow(Exception):
     """A lease was granted of a task whose row nobody can read; the row has been set aside."""
 
 
 class StaleOwner(Exception):
     """An owner that is buried, forgotten or late with its beat asked for a lease."""
-
-
-class reading:  # noqa: N801 - reads as a verb where it stands
-    """Turns the client's errors during a read into ours; `key` names what was being read."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
-        if isinstance(problem, redis.ConnectionError | redis.TimeoutError | redis.ReadOnlyError | OSError):
-            raise RedisUnavailable(f"Redis did not answer ({type(problem).__name__}); is it running?") from problem
-        if isinstance(problem, redis.OutOfMemoryError):
-            # At maxmemory Redis queues no transaction, not even one that only reads.
-            raise RedisUnavailable(
-                "Redis has reached its maxmemory and refuses to read several keys in one step. Give it more memory."
-            ) from problem
-        if isinstance(problem, redis.ResponseError) and "WRONGTYPE" in str(problem):
-            raise DamagedKey(self._key, "value of another type") from problem
 
 
 def replace(lease: Lease, **changes: Any) -> Lease:

@@ -17,9 +17,10 @@ from proofq.policies.failure import Failure
 from proofq.workers import fleet, keys, places
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error, UnknownTask
+from proofq.workers.reading import reading
 from proofq.workers.record import Breadcrumb, Task
 from proofq.workers.snapshot import Snapshot
-from proofq.workers.store import Store, reading
+from proofq.workers.store import Store
 
 #: Tasks that are read from Redis in one go when many are listed.
 PAGE: Final = 500
