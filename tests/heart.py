@@ -189,6 +189,7 @@ def _restore(heart: Heart) -> Act:
 
 
 def _aside(heart: Heart) -> Act:
+    _queued(heart)
     heart.held()
     return lambda _: heart.store.set_aside("t", "o", QUEUE, "nobody can read it")
 
