@@ -188,12 +188,6 @@ def _restore(heart: Heart) -> Act:
     return lambda _: heart.store.restore("t")
 
 
-def _aside(heart: Heart) -> Act:
-    _queued(heart)
-    heart.held()
-    return lambda _: heart.store.set_aside("t", "o", QUEUE, "nobody can read it")
-
-
 def _queued(heart: Heart) -> None:
     heart.enlist("o")
     heart.store.enqueue(birth("t"))
@@ -322,9 +316,6 @@ REQUESTS: Final = (
     ),
     Request("reap", _reap, (*_T, keys.OWNERS, keys.leases("o"), keys.leases("r")), _STARTED, "running", "reap"),
     Request("restore", _restore, (*_ROWS, keys.OWNERS, keys.STRAYS), (keys.RQ_QUEUES,), "queued", "enqueue"),
-    Request(
-        "aside", _aside, (keys.OWNERS, keys.STRAYS, keys.leases("o"), keys.DUE, keys.AGES), (_registry("started"),)
-    ),
     Request("enlist", _owner("enlist"), _OF_OWNER),
     Request("describe", _owner("describe"), _OF_OWNER),
     Request("bury", _owner("bury"), _OF_OWNER),
