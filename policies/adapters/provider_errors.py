@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from proofq.policies import phrases, provider_codes, provider_status, redaction
+from proofq.policies import phrases, provider_codes, provider_status, redaction, waits
 from proofq.policies.exits import source_of
 from proofq.policies.failure import Failure
 
@@ -22,11 +22,15 @@ _TEXT: Final = 400
 
 
 def failure(status: int | None, word: str, text: str, wait_s: float | None = None) -> Failure:
-    """The failure of the provider, or of the way to it; `unknown` where nothing tells. `wait_s`: asked for by it."""
+    """The failure of the provider, or of the way to it; `unknown` where nothing tells.
+
+    `wait_s`: how long it asked to wait, where the client passed that on; else the text is asked.
+    """
     kind = _kind(status, word, text)
     said = f"the provider answered {status}" if status else "its client failed"
     reason = redaction.without_keys(" ".join((text or word).split())[:_TEXT])
     source = "task" if kind == "unknown" else source_of(kind)
+    wait_s = waits.of_text(text, None) if wait_s is None else wait_s
     return Failure(kind, f"{said}: {reason}", source, "run", wait_s, fingerprint=f"provider:{status or kind}")
 
 

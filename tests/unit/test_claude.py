@@ -68,6 +68,14 @@ def test_what_it_really_printed_has_its_class(case: str, code: int, kind: str, w
     assert (outcome.kind, outcome.retry_after_s) == (kind, wait_s), outcome.reason
 
 
+def test_a_wait_too_long_for_it_is_read_from_the_text() -> None:
+    """A wait of over a minute it neither waits nor passes on as a number: what the provider wrote is all there is."""
+    said = "API Error: Request rejected (429) · Rate limit reached for requests. Please try again in 90s."
+    outcome = _outcome(1, is_error=True, api_error_status=429, result=said)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.retry_after_s) == ("rate_limited", 90.0)
+
+
 @pytest.mark.parametrize("case", ["good", "lie"])
 def test_a_lie_looks_like_the_truth(case: str) -> None:
     """Nothing it prints tells a lie from good work: both are claims, which is all that they are."""
