@@ -63,8 +63,8 @@ def run(output: Output, timeout_s: float | None, **what: Any) -> int:
 
     opened = session.open_session()
     done = enqueue_one(opened, **what)
-    output.note(f"task {done.id}{'' if done.created else ' (the key had it already)'}")
     try:
+        output.note(f"task {done.id}{'' if done.created else ' (the key had it already)'}")
         with Progress(output) as progress:
             state = _Follower(progress, opened, done.id).follow(timeout_s)
     except KeyboardInterrupt:
