@@ -90,7 +90,7 @@ def _serve(options: argparse.Namespace) -> int:
     spawner.start()
     try:
         client = connection.connect(url)
-        store = Store(client, RedisRunner(client), clock)
+        store = Store(client, RedisRunner(client, own_connections=True), clock)
         agents = _declared(spawner, mine.root)
         post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
         supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store, agents), owner_id)

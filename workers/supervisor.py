@@ -23,7 +23,7 @@ from proofq.workers.attempt import Attempts, Performer, Prover
 from proofq.workers.bell import Bell
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
-from proofq.workers.insist import insist
+from proofq.workers.insist import insist, tries
 from proofq.workers.owner import Owner, Stop
 from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 BEGIN_AGAIN: Final = 75
 #: Seconds after the drain's time in which what was killed is settled; then its leases are left to a reaper.
 SETTLE_S: Final = 3.0
+#: How often a supervisor says of itself what it is, before it leaves it to be found out.
+SAYINGS: Final = 3
 #: Seconds between two looks of the isolation watch; it needs no Redis.
 WATCH_S: Final = 0.25
 #: Seconds between two publications of the catalogue.
@@ -209,8 +211,9 @@ class Supervisor:
         if not self._begin_again:
             left = {"dead": "1", "left": "1", "why": "its worker left"}
         try:
-            self._store.bury(self._owner.id, self._host.id, left)
-            self._store.forget(self._owner.id, self._host.id)
+            # A connection that broke since this thread last spoke is noticed only now.
+            insist(lambda: self._store.bury(self._owner.id, self._host.id, left), self._clock, tries(SAYINGS))
+            insist(lambda: self._store.forget(self._owner.id, self._host.id), self._clock, tries(SAYINGS))
         except (RedisUnavailable, DamagedKey) as problem:
             log.warning("leave_unsaid", extra={"problem": str(problem)})
 
@@ -300,7 +303,8 @@ class Supervisor:
 
     def _describe(self, state: str) -> None:
         try:
-            self._store.describe(self._owner.id, self._host.id, {"state": state})
+            row = {"state": state}
+            insist(lambda: self._store.describe(self._owner.id, self._host.id, row), self._clock, tries(SAYINGS))
         except (RedisUnavailable, DamagedKey):
             log.warning("state_unsaid", extra={"state": state})
 
