@@ -45,7 +45,7 @@ class LeanClient:
     def register_script(self, script: str) -> Callable[..., Any]:
         digest = hashlib.sha1(script.encode()).hexdigest()
 
-        def run(*, args: list[Any]) -> Any:
+        def run(*, args: list[Any], client: object = None) -> Any:
             try:
                 return self.execute_command("EVALSHA", digest, 0, *args)
             except redis.exceptions.NoScriptError:
