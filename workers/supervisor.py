@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 BEGIN_AGAIN: Final = 75
 #: Seconds after the drain's time in which what was killed is settled; then its leases are left to a reaper.
-SETTLE_S: Final = 3.0
+SETTLE_S: Final = 4.0
 #: How often a supervisor says of itself what it is, before it leaves it to be found out.
 SAYINGS: Final = 3
 #: Seconds between two looks of the isolation watch; it needs no Redis.
