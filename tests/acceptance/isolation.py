@@ -99,7 +99,10 @@ def _wait_refused(site: Site, each: Silence) -> None:
     """The worker goes on: its agents die, it is refused, and it begins again."""
     until(lambda: not any(proctree.is_alive(one) for one in each.agents), 3.0, "the end of the late agents")
     for task_id in (each.endless, each.late):
-        each.refused.append(until(partial(_refused, site, task_id), 10.0, "a refusal"))
+        try:
+            each.refused.append(until(partial(_refused, site, task_id), 10.0, "a refusal"))
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}\n{site.story(task_id)}\n{each.worker.log()}") from problem
     each.worker.wait_ready()
     for task_id in (each.endless, each.late):
         each.wrong += crumbs_are_whole(site.snapshot(task_id))

@@ -22,6 +22,7 @@ from proofq.workers import keys
 from proofq.workers.audit import Audit
 from proofq.workers.door import UNLEASED, Event
 from proofq.workers.record import Lease
+from proofq.workers.store import Move
 from tests.heart import CLAIM, HOST, LOST, START, VERDICT, Heart, birth
 from tests.servers import PrivateServer
 
@@ -245,3 +246,21 @@ def test_no_number_keeps_an_attempt_from_its_end(heart: Heart) -> None:
         heart.door.settle(lease, Event("claim", "o", claim=math.nan))
     assert heart.dump() == before
     assert heart.settled(lease, Event("failed", "o", failure=Failure("policy_error", "NaN"))).state == "quarantined"
+
+
+def test_who_is_late_is_recorded_though_the_task_moves_on(heart: Heart) -> None:
+    """Between the look at where the task stands and the breadcrumb it may have moved: the refusal is written all the
+    same, and the chain of breadcrumbs holds."""
+    stale = heart.running()
+    heart.store.bury("o", HOST, {"dead": "1"})
+    heart.enlist("r")
+    taken = heart.store.reap(stale.task, "o", "r", slot="x", request="x", death=True, reason="dead", who="r")
+    assert taken is not None
+    heart.settled(taken, LOST)
+    task = heart.store.read("t")
+    assert task.state == "queued"
+    heart.door.apply("t", Event("cancel", "test"))
+    written = heart.store.settle(Move("t", task.queue, "queued", "refused:claim", "queued", "late", "old"))
+    assert written.ok
+    assert heart.events()[-1] == "refused:claim"
+    assert Audit(heart.store).run().violations == []

@@ -7,7 +7,7 @@
 --   heeds_cancel (bool: it would lead to another run, so a cancel that was asked goes before it)}
 -- Returns: done, now | already (this very request was carried out before) | changed, state, fence | missing |
 --          cancel_asked (nothing was written) | wrong_type, key, type.
--- Refused events (to = from) only append their breadcrumb, at most 1,000 in all.
+-- Refused events only append their breadcrumb, from and to the state that is, at most 1,000 in all.
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
 local id, queue = plan.id, plan.queue
@@ -16,6 +16,9 @@ local wrong = unfit(id) or misfit({
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at', 'cancel')
 if not row[1] then return {'missing'} end
+local fence, refused = row[2] or '', string.sub(plan.event, 1, 8) == 'refused:'
+-- Who came too late is recorded wherever the task stands by now: it may have moved on since that was looked at.
+if refused then plan.from, plan.to = row[1], row[1] end
 local moved = row[1] ~= plan.from or (plan.fence ~= '' and row[2] ~= plan.fence)
 -- Without a fence no task is moved that somebody holds; it may only be asked for something.
 if plan.fence == '' and row[2] and plan.from ~= plan.to then moved = true end
@@ -27,7 +30,6 @@ end
 if plan.heeds_cancel and row[5] then return {'cancel_asked'} end
 
 open_at_maxmemory()
-local fence, refused = row[2] or '', string.sub(plan.event, 1, 8) == 'refused:'
 if refused then
   if redis.call('LLEN', K.CRUMBS .. id) < 1000 then
     crumb(id, now, plan.from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
