@@ -146,7 +146,7 @@ def test_killed_server_comes_back_with_its_data(project: Project) -> None:
     for number in range(500):
         client.rpush("list", number)
     # While a flush to the disk is slow the server keeps what it has acknowledged to itself, for up to two seconds.
-    until(lambda: client.info("persistence")["aof_buffer_length"] == 0, 10.0)
+    until(lambda: client.info("persistence")["aof_buffer_length"] == 0, "every write let go")
     (pid,) = project.servers()
     os.kill(pid, signal.SIGKILL)
     assert project.ensure() == url
