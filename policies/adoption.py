@@ -6,6 +6,7 @@ retries, repeats, callbacks) is ours or nobody's, and asking for it is refused r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -41,33 +42,76 @@ class ForeignJob:
 
 
 @dataclass(frozen=True)
+class Parked:
+    """Where RQ kept the job, by its own word: `deferred` (for a dependency) or `scheduled`.
+
+    `in_s`: seconds until the time it was scheduled for; None where it has none.
+    """
+
+    where: str
+    in_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Adopted:
-    """What becomes of it: `event` is its birth by the table; `failure` says why it is no work."""
+    """What becomes of it: `event` is its birth by the table; `failure` says why it is no work.
+
+    `inputs` of what is no work are what was given, so that a replay meets the same refusal.
+    """
 
     event: str
     inputs: Mapping[str, Any]
     failure: Failure | None = None
 
 
-def judge(job: ForeignJob, schema: Mapping[str, Any]) -> Adopted:
-    """The birth of the task: queued with its inputs, failed as `bad_input`, or quarantined where it is no call."""
+def judge(job: ForeignJob, schema: Mapping[str, Any], max_age_s: float, parked: Parked | None = None) -> Adopted:
+    """The birth of the task: queued or deferred with its inputs, failed as `bad_input`, or quarantined where it is no
+    call. `parked`: where RQ kept it; None for one that stood in its queue. `max_age_s`: the agent's."""
     if job.unreadable:
-        return _poison(f"its call cannot be read: {job.unreadable}")
+        return _poison(job, f"its call cannot be read: {job.unreadable}")
     if job.function != FUNCTION:
-        return _poison(f"it calls {job.function!r:.100}; only {FUNCTION} is run here, with one object of inputs")
+        return _poison(job, f"it calls {job.function!r:.100}; only {FUNCTION} is run here, with one object of inputs")
     asked = [advice for name, advice in REFUSED.items() if job.fields.get(name, "") not in ("", "[]", "null")]
     if asked:
-        return _bad(f"it asks RQ for what is not done here: {'; '.join(dict.fromkeys(asked))}")
-    if job.instance is not None or job.kwargs or len(job.args) != 1 or not isinstance(job.args[0], dict):
-        return _bad(f"{FUNCTION} takes one positional argument, an object of inputs by name")
-    inputs: dict[str, Any] = job.args[0]
-    problems = input_rules.validate(schema, inputs)
-    return _bad("; ".join(problems)) if problems else Adopted("adopt", inputs)
+        return _bad(job, f"it asks RQ for what is not done here: {'; '.join(dict.fromkeys(asked))}")
+    if not _is_call(job):
+        return _bad(job, f"{FUNCTION} takes one positional argument, an object of inputs by name")
+    problems = input_rules.validate(schema, job.args[0]) or _waits(parked, max_age_s)
+    if problems:
+        return _bad(job, "; ".join(problems))
+    return Adopted("adopt" if parked is None else "adopt_later", job.args[0])
 
 
-def _bad(reason: str) -> Adopted:
-    return Adopted("adopt_bad", {}, Failure("bad_input", reason, source="task", phase="inputs"))
+def _is_call(job: ForeignJob) -> bool:
+    return job.instance is None and not job.kwargs and len(job.args) == 1 and isinstance(job.args[0], dict)
 
 
-def _poison(reason: str) -> Adopted:
-    return Adopted("adopt_poison", {}, Failure("bad_input", reason, source="task", phase="inputs"))
+def _waits(parked: Parked | None, max_age_s: float) -> list[str]:
+    """Why what RQ keeps would never be queued: better said now than once it has expired."""
+    if parked is None:
+        return []
+    if parked.where != "scheduled":
+        return [f"RQ keeps it as {parked.where} and it names no dependency: nothing would ever end that"]
+    if parked.in_s is None:
+        return ["it is scheduled for a time that is none"]
+    if parked.in_s >= max_age_s:
+        return [f"it is scheduled for later than the agent's max_age_s of {max_age_s:g} s, by which it would expire"]
+    return []
+
+
+def _given(job: ForeignJob) -> Mapping[str, Any]:
+    """What was given, under names that no agent has where it is no object of inputs."""
+    given = job.args[0] if _is_call(job) else {"*args": list(job.args), "**kwargs": dict(job.kwargs)}
+    try:
+        json.dumps(given, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError):
+        return {"*args": "no JSON that could be kept"}
+    return given
+
+
+def _bad(job: ForeignJob, reason: str) -> Adopted:
+    return Adopted("adopt_bad", _given(job), Failure("bad_input", reason, source="task", phase="inputs"))
+
+
+def _poison(job: ForeignJob, reason: str) -> Adopted:
+    return Adopted("adopt_poison", _given(job), Failure("bad_input", reason, source="task", phase="inputs"))

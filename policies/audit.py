@@ -267,7 +267,8 @@ def _missing_fields(view: View) -> Iterator[str]:
         if view.state in states and not view.row.get(name):
             yield f"{name} is missing although the task is {view.state}"
     last = next((crumb for crumb in reversed(view.crumbs) if not is_refused(crumb.event)), None)
-    if view.state == DEFERRED and last is not None and last.event != "enqueue_later" and not view.row.get("failure"):
+    born = {"enqueue_later", "adopt_later"}
+    if view.state == DEFERRED and last is not None and last.event not in born and not view.row.get("failure"):
         yield f"it was deferred by {last.event} without a failure that says why"
 
 

@@ -22,8 +22,8 @@ class Story:
     `kind` is the class of the failure the task stands under, or of its last ended attempt ('' = none);
     `failure_reason` its sentence. `taken_over`: the lease was taken from a dead or silent owner. `refused` is the
     last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
-    that declare the agent can do for a queued task: free, busy, draining, or nobody where there are none; `ahead`: how
-    many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
+    that declare the agent can do for a queued task: free, busy, suspended, draining, or nobody where there are none;
+    `ahead`: how many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
     """
 
     id: str
@@ -114,6 +114,7 @@ _OTHER_RULES: Final[Mapping[str, str]] = {
     "enqueue": "a new task is queued",
     "enqueue_later": "a new task with a not_before waits until then",
     "adopt": "a job that plain RQ put into a queue of ours becomes a task",
+    "adopt_later": "a job that plain RQ keeps until a time becomes a task that waits until then",
     "adopt_bad": "a job that plain RQ put into a queue of ours fails where its inputs or wishes cannot be met",
     "adopt_poison": "a job in a queue of ours that is no call of proofq.run is set aside with its reason",
     "due": "a task whose time has come is queued",
@@ -185,6 +186,9 @@ def _service(story: Story) -> tuple[str, str]:
         case "draining":
             seen = f" Every worker that declares {story.agent} is draining or still starting and takes no task.{behind}"
             return seen, "it waits for one that is ready (`proofq status` lists them; `proofq worker` starts another)"
+        case "suspended":
+            seen = f" Workers are suspended (`rq suspend`) and take no task.{behind}"
+            return seen, "it waits until somebody says `rq resume`, or until the suspension ends by itself"
         case "busy":
             seen = f" Every slot of the workers that declare {story.agent} is taken.{behind}"
             return seen, "the next slot that becomes free takes the first of its queue"
@@ -227,7 +231,7 @@ def _finished_unproven(story: Story) -> tuple[str, str]:
 
 
 def _deferred(story: Story) -> tuple[str, str]:
-    if story.event == "enqueue_later":
+    if story.event in {"enqueue_later", "adopt_later"}:
         happened = f"{_name(story)} was enqueued at {story.at} for later."
     else:
         happened = f"{_name(story)} waits since {story.at} after attempt {story.attempt}.{_doubt(story)}"

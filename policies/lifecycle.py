@@ -83,6 +83,7 @@ TABLE: Final[dict[tuple[str | None, str], str]] = {
     (None, "enqueue"): QUEUED,
     (None, "enqueue_later"): DEFERRED,
     (None, "adopt"): QUEUED,
+    (None, "adopt_later"): DEFERRED,
     (None, "adopt_bad"): FAILED,
     (None, "adopt_poison"): QUARANTINED,
     (QUEUED, "lease"): LEASED,

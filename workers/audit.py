@@ -212,7 +212,7 @@ class Audit:
 
     def _queues(self) -> Iterator[Violation]:
         for queue in self._queue_names():
-            for prefix in (keys.RQ_QUEUE, *keys.RQ_REGISTRY.values()):
+            for prefix in (keys.RQ_QUEUE, *keys.RQ_REGISTRY.values(), keys.RQ_SCHEDULED):
                 yield from self._guarded(self._place, prefix, queue)
 
     def _queue_names(self) -> list[str]:

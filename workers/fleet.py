@@ -15,14 +15,17 @@ SILENT: Final = "silent"
 DEAD: Final = "dead"
 #: State of one whose row cannot be read.
 DAMAGED: Final = "damaged"
+#: State of one that would take tasks, were its workers not suspended (`rq suspend`).
+SUSPENDED: Final = "suspended"
 
 
 @dataclass(frozen=True)
 class Owner:
     """One supervisor: its lane, the agents it declares, and what it holds.
 
-    `state`: starting, ready (it takes leases), draining; silent, dead or damaged whatever it said last. `pid` is its
-    launcher's. `slots` is 0 where its row does not say. `silent_s`: by how long it has missed its deadline.
+    `state`: starting, ready (it takes leases), suspended, draining; silent, dead or damaged whatever it said last.
+    `pid` is its launcher's. `slots` is 0 where its row does not say. `silent_s`: by how long it has missed its
+    deadline.
     """
 
     id: str
@@ -50,14 +53,36 @@ class Owner:
         return self.alive and self.lane == lane and agent in self.agents
 
 
+@dataclass(frozen=True)
+class Suspension:
+    """No worker takes a task; until `until` in the server's milliseconds, None until somebody says `rq resume`."""
+
+    until: int | None
+
+
 def owners(store: Store) -> list[Owner]:
     """Every owner that has not been forgotten, by name and lane, as of the Redis server's clock."""
     with reading(keys.OWNERS):
-        seconds, micros = store.client.time()
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        now_ms = _now_ms(store)
         deadlines = store.client.zrange(keys.OWNERS, 0, -1, withscores=True)
     found = [_owner(store, name.decode(), float(deadline), now_ms) for name, deadline in deadlines]
+    if any(one is not None and one.state == "ready" for one in found) and suspension(store) is not None:
+        found = [one and (replace(one, state=SUSPENDED) if one.state == "ready" else one) for one in found]
     return sorted((one for one in found if one is not None), key=lambda one: (one.name, one.lane, one.id))
+
+
+def suspension(store: Store) -> Suspension | None:
+    """Whether somebody has suspended RQ's workers, and so ours, by `rq suspend`."""
+    with reading(keys.RQ_SUSPENDED):
+        left_ms = int(store.client.pttl(keys.RQ_SUSPENDED))
+        if left_ms == -2:
+            return None
+        return Suspension(None if left_ms < 0 else _now_ms(store) + left_ms)
+
+
+def _now_ms(store: Store) -> int:
+    seconds, micros = store.client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def serves(store: Store, agent: str, lane: str) -> bool:
@@ -67,7 +92,8 @@ def serves(store: Store, agent: str, lane: str) -> bool:
 
 def service(store: Store, agent: str, lane: str) -> str:
     """What the live workers that declare the agent can do for a queued task of it now: "free", "busy" where all their
-    slots are taken, "draining" where none of them takes tasks, "nobody" where there are none."""
+    slots are taken, "suspended" by `rq suspend`, "draining" where none of them takes tasks, "nobody" where there are
+    none."""
     able = [owner for owner in owners(store) if owner.serves(agent, lane)]
     if not able:
         return "nobody"
@@ -75,6 +101,8 @@ def service(store: Store, agent: str, lane: str) -> str:
     ready = [owner for owner in able if owner.state not in {"draining", "starting"} or not owner.slots]
     if not ready:
         return "draining"
+    if any(owner.state == SUSPENDED for owner in ready):
+        return "suspended"
     return "busy" if all(owner.busy for owner in ready) else "free"
 
 

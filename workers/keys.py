@@ -54,6 +54,9 @@ RQ_FINISHED: Final = "rq:finished:"
 RQ_FAILED: Final = "rq:failed:"
 RQ_DEFERRED: Final = "rq:deferred:"
 RQ_CANCELED: Final = "rq:canceled:"
+RQ_SCHEDULED: Final = "rq:scheduled:"
+#: string: while it exists RQ's workers, and ours, take nothing (`rq suspend`, `rq resume`); it may expire.
+RQ_SUSPENDED: Final = "rq:suspended"
 
 #: RQ's registry (a zset per queue) of each RQ status that has one.
 RQ_REGISTRY: Final[dict[str, str]] = {
@@ -63,6 +66,8 @@ RQ_REGISTRY: Final[dict[str, str]] = {
     "failed": RQ_FAILED,
     "canceled": RQ_CANCELED,
 }
+#: Where RQ keeps jobs until later, by what it calls them there. Nothing of ours is ever scheduled.
+RQ_PARKED: Final[dict[str, str]] = {"deferred": RQ_DEFERRED, "scheduled": RQ_SCHEDULED}
 
 
 def task(task_id: str) -> str:
@@ -125,4 +130,6 @@ def lua_prelude() -> str:
     names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}
     fields = ", ".join(f'{name} = "{value}"' for name, value in sorted(names.items()))
     registry = ", ".join(f'{status} = "{value}"' for status, value in sorted(RQ_REGISTRY.items()))
-    return f"local K = {{ {fields} }}\nlocal RQ_REGISTRY = {{ {registry} }}\n"
+    parked = ", ".join(f'{status} = "{value}"' for status, value in sorted(RQ_PARKED.items()))
+    tables = f"local RQ_REGISTRY = {{ {registry} }}\nlocal RQ_PARKED = {{ {parked} }}\n"
+    return f"local K = {{ {fields} }}\n{tables}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from proofq.policies import isolation, settlement
 from proofq.policies.agent import AgentSpec
+from proofq.workers import keys
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.owner import Owner
@@ -21,6 +22,9 @@ from proofq.workers.store import Store
 from proofq.workers.strays import Strays
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two looks for jobs that RQ keeps where no queue of ours ever sees them.
+PARKED_EVERY_S: Final = 5.0
 
 
 class StillAlive(Exception):
@@ -73,6 +77,8 @@ class Reaper:
         self._name = name
         self._agents = agents
         self._strays = Strays(store, door, agents)
+        self._queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items()]
+        self._parked_at_s = -PARKED_EVERY_S
         self._adopt = adopt
         self._contact: isolation.Contact | None = None
         self._rows: dict[str, dict[str, str]] = {}
@@ -91,7 +97,20 @@ class Reaper:
         # The aged first: who is due and too old is not run once more.
         expired = self._apply(watch.aged, "expire", "older than its max_age_s")
         promoted = self._apply([name for name in watch.due if name not in watch.aged], "due", "its time has come")
-        return Reaped(buried, taken, promoted, expired, self._strays.settle(watch.strays))
+        strays = dict.fromkeys([*watch.strays, *self._parked()])
+        return Reaped(buried, taken, promoted, expired, self._strays.settle(list(strays)))
+
+    def _parked(self) -> list[str]:
+        """Jobs of plain RQ that wait outside our queues for what RQ would do there; now and then, for few come so."""
+        now_s = self._store.clock.boottime()
+        if not self._queues or now_s - self._parked_at_s < PARKED_EVERY_S:
+            return []
+        self._parked_at_s = now_s
+        try:
+            return self._store.parked(self._queues)
+        except DamagedKey as problem:
+            log.error("row_damaged", extra={"problem": str(problem)})
+            return []
 
     def _each_owner(self, act: Callable[..., int], *arguments: Any) -> int:
         """One owner whose processes will not die or whose rows are damaged keeps nobody from looking after others."""

@@ -13,7 +13,20 @@ from proofq.policies.lifecycle import FROM_OUTSIDE, NUMBERS, RQ_STATUS
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
 
-NAMES: Final = ("enqueue", "lease", "beat", "settle", "reap", "owner", "watch", "restore", "aside", "peek", "census")
+NAMES: Final = (
+    "enqueue",
+    "lease",
+    "beat",
+    "settle",
+    "reap",
+    "owner",
+    "watch",
+    "restore",
+    "parked",
+    "aside",
+    "peek",
+    "census",
+)
 
 Argument = str | bytes | int
 

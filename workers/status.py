@@ -13,8 +13,9 @@ from typing import Any
 from proofq.policies import lifecycle
 from proofq.workers import connection, fleet, keys
 from proofq.workers.census import Census, QueueHead
+from proofq.workers.clock import iso
 from proofq.workers.connection import Condition
-from proofq.workers.fleet import Owner
+from proofq.workers.fleet import Owner, Suspension
 from proofq.workers.reading import reading
 from proofq.workers.store import Store
 
@@ -28,6 +29,7 @@ class Status:
     census: Census
     owners: list[Owner]
     server: Condition
+    suspended: Suspension | None = None
 
     def document(self) -> dict[str, Any]:
         """Under the names of the contract. `gates` and `incidents` are empty: they are not built yet."""
@@ -44,6 +46,7 @@ class Status:
                 "max_bytes": self.server.max_bytes,
                 "refuses": self.server.refuses or None,
             },
+            "suspended": None if self.suspended is None else {"by": "rq", "until": iso(self.suspended.until)},
             "attention": list(self.attention()),
         }
 
@@ -73,6 +76,9 @@ class Status:
             yield f"Redis refuses to write: {self.server.refuses}."
         elif self.server.nearly_full:
             yield f"Redis has used {self.server.used_bytes / self.server.max_bytes:.0%} of its maxmemory; give it more."
+        if self.suspended is not None:
+            until = f"until {iso(self.suspended.until)}" if self.suspended.until else "until `rq resume`"
+            yield f"workers are suspended (`rq suspend`) {until}: they finish what they have and take nothing new."
         for queue in self.unserved():
             yield (
                 f"no live worker declares agent {queue.agent}, for which {_tasks(queue.length)} of lane {queue.lane} "
@@ -97,7 +103,7 @@ def read(store: Store) -> Status:
     census = store.census()
     with reading(keys.OWNERS):
         server = connection.condition(store.client)
-    return Status(census, fleet.owners(store), server)
+    return Status(census, fleet.owners(store), server, fleet.suspension(store))
 
 
 def _worker(owner: Owner) -> dict[str, Any]:

@@ -153,8 +153,9 @@ class Store:
         return answer[0].decode(), answer[1].decode()
 
     def lease(self, owner: str, slot: str, request: str, queues: Sequence[str], who: str, host: str) -> Lease | None:
-        """The next task of the first of `queues` that has one; None when all are empty. `StaleOwner` if it may not,
-        `UnreadableRow` when it was one that nobody can read: it is set aside, and the next may be asked for."""
+        """The next task of the first of `queues` that has one; None when all are empty, or while workers are suspended.
+        `StaleOwner` if it may not, `UnreadableRow` when it was one that nobody can read: it is set aside, and the next
+        may be asked for."""
         stamp = rq_view.stamp(self.clock.wall())
         answer = self._call(
             "lease", owner, slot, request, self.clock.token(), stamp, who, host,
@@ -169,7 +170,7 @@ class Store:
                 self.set_aside(task_id, owner, "", str(problem))
                 raise UnreadableRow(str(problem)) from problem
             return Lease(task, answer[2].decode(), owner, slot)
-        if word != "empty":
+        if word not in {"empty", "suspended"}:
             raise StaleOwner(word)
         return None
 
@@ -215,6 +216,10 @@ class Store:
     def restore(self, task_id: str) -> bool:
         """Puts a stray back into its queue if its rows are whole again."""
         return bool(self._call("restore", task_id, lifecycle.QUEUED)[0] == b"restored")
+
+    def parked(self, queues: Sequence[str], limit: int = 50) -> list[str]:
+        """Takes jobs that RQ keeps until later (`depends_on`, `enqueue_in`) among the strays; their ids."""
+        return [text(name) for name in self._call("parked", limit, self.clock.token(), *queues)[1]]
 
     def stray(self, task_id: str) -> dict[str, Any]:
         """Where a stray was found and why it was taken out; empty when it is none (any more)."""

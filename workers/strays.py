@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from proofq.policies import adoption, lifecycle
 from proofq.policies.agent import AgentSpec
@@ -25,8 +25,12 @@ log = logging.getLogger(__name__)
 WHO: Final = "rq"
 #: What RQ takes for a job's id.
 RQ_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
-#: Ids that nothing can be done for are remembered up to so many, so that they are not read at every look.
+#: Ids that nothing could be done for are remembered up to so many, so that they are not read at every look.
 _REMEMBERED: Final = 10_000
+#: Seconds until such an id is looked at again, doubled each time up to the second: its job may come later than its id,
+#: as from a pipeline of RQ's, which names it in the schedule before it is saved.
+_AGAIN_S: Final = 1.0
+_AGAIN_AT_MOST_S: Final = 600.0
 
 
 class Strays:
@@ -36,16 +40,20 @@ class Strays:
         self._store = store
         self._door = door
         self._agents = agents
-        self._hopeless: set[str] = set()
+        #: Id -> when it is looked at again on the boot clock, and how long that was put off.
+        self._hopeless: dict[str, tuple[float, float]] = {}
 
     def settle(self, task_ids: Sequence[str]) -> int:
         """Look after each; how many were put right."""
-        return sum(self._guarded(task_id) for task_id in task_ids if task_id not in self._hopeless)
+        now_s = self._store.clock.boottime()
+        ready = [task_id for task_id in task_ids if self._hopeless.get(task_id, (0.0, 0.0))[0] <= now_s]
+        return sum(self._guarded(task_id) for task_id in ready)
 
     def _guarded(self, task_id: str) -> bool:
         """One bad row keeps nobody from the others."""
         try:
             if RQ_ID.fullmatch(task_id) and self._one(task_id):
+                self._hopeless.pop(task_id, None)
                 return True
         except DamagedKey as problem:
             # Whole again, it is put back: it must be looked at each time.
@@ -53,9 +61,13 @@ class Strays:
             return False
         except ValueError as problem:
             log.error("row_damaged", extra={"task": task_id, "problem": str(problem)})
-        if len(self._hopeless) < _REMEMBERED:
-            self._hopeless.add(task_id)
+        self._put_off(task_id)
         return False
+
+    def _put_off(self, task_id: str) -> None:
+        if task_id in self._hopeless or len(self._hopeless) < _REMEMBERED:
+            wait_s = min(_AGAIN_AT_MOST_S, 2 * self._hopeless.get(task_id, (0.0, _AGAIN_S / 2))[1])
+            self._hopeless[task_id] = (self._store.clock.boottime() + wait_s, wait_s)
 
     def _one(self, task_id: str) -> bool:
         try:
@@ -68,19 +80,35 @@ class Strays:
         return self._store.restore(task_id)
 
     def _adopt(self, task_id: str) -> bool:
-        queue = str(self._store.stray(task_id).get("queue", ""))
+        stray = self._store.stray(task_id)
+        queue = str(stray.get("queue", ""))
         lane, _, agent = queue.partition(".")
         spec = self._agents.get(agent)
         raw = self._store.foreign(task_id)
         if spec is None or spec.lane != lane or raw is None:
             return False
-        found = adoption.judge(rq_view.foreign(raw), spec.inputs_schema)
-        word, _ = self._store.enqueue(_birth(task_id, queue, spec, found, self._store))
+        due_ms = _due_ms(stray)
+        parked = self._parked(stray, due_ms)
+        found = adoption.judge(rq_view.foreign(raw), spec.inputs_schema, spec.max_age_s, parked)
+        word, _ = self._store.enqueue(_birth(task_id, queue, spec, found, due_ms, self._store))
         log.info("job_adopted", extra={"task": task_id, "agent": agent, "event": found.event, "outcome": word})
         return word in {"created", "same"}
 
+    def _parked(self, stray: Mapping[str, Any], due_ms: int | None) -> adoption.Parked | None:
+        where = stray.get("parked")
+        if not isinstance(where, str):
+            return None
+        return adoption.Parked(where, None if due_ms is None else due_ms / 1000 - self._store.clock.wall().timestamp())
 
-def _birth(task_id: str, queue: str, spec: AgentSpec, found: adoption.Adopted, store: Store) -> Birth:
+
+def _due_ms(stray: Mapping[str, Any]) -> int | None:
+    due = stray.get("due")
+    return int(due) if isinstance(due, str) and due.isascii() and due.isdigit() else None
+
+
+def _birth(
+    task_id: str, queue: str, spec: AgentSpec, found: adoption.Adopted, due_ms: int | None, store: Store
+) -> Birth:
     state = lifecycle.TABLE[None, found.event]
     reason = found.failure.reason if found.failure else ""
     fields = {
@@ -103,6 +131,7 @@ def _birth(task_id: str, queue: str, spec: AgentSpec, found: adoption.Adopted, s
         fields=fields,
         job=rq_view.adopted_fields(state, spec.name, spec.timeout_s, store.clock.wall()),
         max_age_ms=round(spec.max_age_s * 1000),
+        not_before_ms=due_ms if state == lifecycle.DEFERRED else None,
         reason=reason,
         adopt=True,
         result=rq_view.result_row(state, None, reason) if found.failure else {},

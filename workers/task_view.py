@@ -131,19 +131,26 @@ def failure(failed: Failure | None) -> dict[str, Any] | None:
 
 
 def waiting_for(store: Store, task: Task) -> dict[str, Any] | None:
-    """What a task waits for: a worker, a slot (all are taken), a time or a human; None where it is none of these."""
+    """What a task waits for: a worker, a slot (all are taken), `rq resume`, a time or a human; None for none
+    of these."""
     match task.state:
         case lifecycle.QUEUED:
-            what = {"nobody": "worker", "draining": "worker", "busy": "slot"}.get(
-                fleet.service(store, task.agent, task.lane)
-            )
-            return {"what": what, "name": task.agent, "until": None} if what else None
+            return _queued_for(store, task)
         case lifecycle.DEFERRED:
             return {"what": "time", "name": None, "until": iso(task.not_before)}
         case lifecycle.HELD:
             return {"what": "human", "name": None, "until": None}
         case _:
             return None
+
+
+def _queued_for(store: Store, task: Task) -> dict[str, Any] | None:
+    service = fleet.service(store, task.agent, task.lane)
+    if service == "suspended":
+        suspended = fleet.suspension(store)
+        return {"what": "resume", "name": "rq", "until": iso(suspended.until) if suspended else None}
+    what = {"nobody": "worker", "draining": "worker", "busy": "slot"}.get(service)
+    return {"what": what, "name": task.agent, "until": None} if what else None
 
 
 def _attempt(task_id: str, record: Mapping[str, Any], state_dir: Path) -> dict[str, Any]:

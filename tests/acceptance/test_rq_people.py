@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable as Does
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rq import Callback, Queue, Repeat, Retry
 from rq.job import Job
-from rq.registry import FailedJobRegistry
+from rq.registry import FailedJobRegistry, ScheduledJobRegistry
 from rq.serializers import DefaultSerializer, JSONSerializer
 
 from proofq.policies import lifecycle
-from proofq.workers import keys
+from proofq.workers import keys, status, task_view, why
 from proofq.workers.audit import Audit
 from tests.acceptance.harness import Site, crumbs_are_whole, one_end
 from tests.waiting import until
@@ -77,6 +83,101 @@ def test_bad_inputs_are_settled_and_said(site: Site, case: str) -> None:
     args, kwargs, said = BAD[case]
     job = queue_of(site).enqueue("proofq.run", args=args, kwargs=kwargs)
     refused(site, job, lifecycle.FAILED, said)
+
+
+def test_a_job_for_later_is_adopted_at_once_and_runs_at_its_time(site: Site) -> None:
+    """`enqueue_in` never reaches a queue by itself here: ours within seconds, it waits for its time, and is proven."""
+    job = queue_of(site).enqueue_in(timedelta(seconds=8), "proofq.run", inputs(site, "later"))
+    until(lambda: site.client.exists(keys.task(job.id)), 8.0, "the adoption")
+    task = site.task(job.id)
+    assert task.state == lifecycle.DEFERRED
+    due = ScheduledJobRegistry.key_template.format(QUEUE)
+    assert not site.client.exists(due)
+    assert Audit(site.store).run().violations == []
+    ended = site.wait_for(job.id, lifecycle.VERIFIED, 25.0)
+    crumbs = site.snapshot(job.id).crumbs
+    assert [crumb.event for crumb in crumbs][:3] == ["adopt_later", "due", "lease"]
+    assert task.not_before is not None
+    assert crumbs[1].at >= task.not_before
+    assert ended.attempt == 1
+
+
+PARKED: dict[str, tuple[Does[[Queue, Any], Job], str]] = {
+    "depends_on": (
+        lambda queue, given: queue.enqueue("proofq.run", args=(given,), depends_on="no-such-job"),
+        "depends_on",
+    ),
+    "retry later": (
+        lambda queue, given: queue.enqueue_in(
+            timedelta(hours=1), "proofq.run", args=(given,), retry=Retry(max=2, interval=60)
+        ),
+        "Retry",
+    ),
+    "too late": (lambda queue, given: queue.enqueue_in(timedelta(days=9), "proofq.run", args=(given,)), "max_age_s"),
+    "bad inputs": (lambda queue, _: queue.enqueue_in(timedelta(hours=1), "proofq.run", {"out": 1}), "text"),
+}
+
+
+@pytest.mark.parametrize("case", PARKED)
+def test_what_rq_keeps_and_we_do_not_do_is_refused_with_the_reason(site: Site, case: str) -> None:
+    """Found in RQ's registry, settled failed at once, and its reason stands in `show` and `why`."""
+    enqueue, said = PARKED[case]
+    job = enqueue(queue_of(site), inputs(site, case))
+    refused(site, job, lifecycle.FAILED, said)
+    for key in (keys.RQ_DEFERRED, keys.RQ_SCHEDULED):
+        assert site.client.zscore(key + QUEUE, job.id) is None
+    assert said in why.why(site.store, job.id).text
+
+
+def test_a_replay_of_what_was_refused_runs_nothing_else(site: Site) -> None:
+    """A job whose inputs do not fit keeps them, so that RQ's requeue meets the same refusal, never a run without."""
+    job = queue_of(site).enqueue("proofq.run", {"out": site.out("none"), "text": 7, "run_s": 0.0})
+    refused(site, job, lifecycle.FAILED, "text")
+    FailedJobRegistry(QUEUE, connection=site.client).requeue(job.id)
+    until(lambda: "fail" in site.events(job.id), 15.0, "the second refusal")
+    task = site.task(job.id)
+    assert (task.state, task.failure and task.failure.kind) == (lifecycle.FAILED, "bad_input")
+    assert "start" not in site.events(job.id)
+
+
+def test_suspended_workers_take_nothing_and_say_so(site: Site) -> None:
+    """From `rq suspend` to `rq resume` no task is leased, what runs goes on, and status, show and why tell it."""
+    running = site.enqueue("write", out=site.out("running"), text="running", run_s=2.0)
+    site.wait_for(running, lifecycle.RUNNING)
+    rq(site, "suspend")
+    waiting = site.enqueue("write", **inputs(site, "suspended"))
+    assert site.wait_for(running, lifecycle.VERIFIED, 20.0).attempt == 1
+    # A whole tick of its slots, and the bell that rang for it.
+    time.sleep(1.5)
+    assert site.task(waiting).state == lifecycle.QUEUED
+    assert task_view.waiting_for(site.store, site.task(waiting)) == {"what": "resume", "name": "rq", "until": None}
+    assert "rq resume" in why.why(site.store, waiting).text
+    document = status.read(site.store).document()
+    assert document["suspended"] == {"by": "rq", "until": None}
+    assert {worker["state"] for worker in document["workers"]} == {"suspended"}
+    assert any("suspended" in sentence for sentence in document["attention"])
+    rq(site, "resume")
+    site.wait_for(waiting, lifecycle.VERIFIED, 20.0)
+    assert status.read(site.store).document()["suspended"] is None
+
+
+def test_a_suspension_that_ends_by_itself_tells_until_when(site: Site) -> None:
+    """`rq suspend --duration`: show says until when, and the task runs after it without anybody's help."""
+    rq(site, "suspend", "--duration", "4")
+    waiting = site.enqueue("write", **inputs(site, "for a while"))
+    seen = task_view.waiting_for(site.store, site.task(waiting))
+    assert seen is not None
+    assert seen["what"] == "resume"
+    assert seen["until"]
+    assert site.wait_for(waiting, lifecycle.VERIFIED, 30.0).attempt == 1
+
+
+def rq(site: Site, *words: str) -> str:
+    """RQ's own command line on the site's Redis."""
+    command = [str(Path(sys.executable).with_name("rq")), *words, "--url", site.server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 WISHES: dict[str, tuple[dict[str, Any], str]] = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import redis
 
 from proofq.policies import isolation
+from proofq.policies.agent import AgentSpec
 from proofq.workers.clock import SystemClock
 from proofq.workers.door import Door
 from proofq.workers.owner import Owner
@@ -59,8 +60,8 @@ def test_a_step_ahead_reaps_nobody_alive(redis_client: redis.Redis) -> None:
     taken: list[Lease] = []
     mine = Owner(store, "r", ISOLATION_MS / 1000, lambda: None, lambda *_: None)
     store.enlist("r", Elsewhere.id, ISOLATION_MS, {"id": "r"})
-    agents = {AGENT: object()}
-    reaper = Reaper(store, Door(store, heart.door.limits), mine, Elsewhere(), "r", agents, taken.append)  # type: ignore[arg-type]
+    agents = {AGENT: AgentSpec(AGENT, "command", command=("true",), unproven=True)}
+    reaper = Reaper(store, Door(store, heart.door.limits), mine, Elsewhere(), "r", agents, taken.append)
 
     def look(beats: bool) -> None:
         """One second: the reaper may look first, and its owner beats as ever."""

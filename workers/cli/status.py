@@ -25,8 +25,8 @@ SHOWN_IDS: Final = 4
 def status(output: Output) -> None:
     """Show how many tasks are in which state, the workers with what they hold, and what wants attention.
 
-    Work and meta are counted apart. A worker is ready (it takes tasks), starting, draining, silent (its leases may be
-    taken over) or dead. The exit code is 0 whatever is found: `proofq audit` and `proofq doctor` judge.
+    Work and meta are counted apart. A worker is ready (it takes tasks), starting, suspended, draining, silent (its
+    leases may be taken over) or dead. The exit code is 0 whatever is found: `proofq audit` and `proofq doctor` judge.
     """
     from proofq.workers import session, status
 

@@ -80,7 +80,8 @@ local function leave_view(id, queue, status, fence)
   end
 end
 
--- Scores of +inf keep every clean-up of RQ's off our rows; only the deferred show their time.
+-- Scores of +inf keep every clean-up of RQ's off our rows; only the deferred show their time, in milliseconds, by which
+-- they are told from those that plain RQ put there, scored in seconds.
 local function enter_view(id, queue, status, fence, due_ms)
   if status == 'queued' then
     if typed(K.RQ_QUEUES, 'set') then redis.call('SADD', K.RQ_QUEUES, K.RQ_QUEUE .. queue) end
@@ -95,7 +96,7 @@ local function enter_view(id, queue, status, fence, due_ms)
     end
   elseif typed(RQ_REGISTRY[status] .. queue, 'zset') then
     local member = status == 'started' and (id .. ':' .. fence) or id
-    local score = (status == 'deferred' and due_ms) and math.floor(due_ms / 1000) or '+inf'
+    local score = (status == 'deferred' and due_ms) or '+inf'
     redis.call('ZADD', RQ_REGISTRY[status] .. queue, score, member)
   end
 end

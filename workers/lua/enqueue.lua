@@ -36,6 +36,11 @@ if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('HSET
 if plan.adopt then
   redis.call('PERSIST', K.RQ_JOB .. id)
   redis.call('HDEL', K.STRAYS, id)
+  -- The jobs it depends on must not put it into its queue once they end: that would be somebody's wish to replay it.
+  for _, parent in ipairs(decoded(redis.call('HGET', K.RQ_JOB .. id, 'dependency_ids') or '') or {}) do
+    local dependents = K.RQ_JOB .. tostring(parent) .. ':dependents'
+    if typed(dependents, 'set') then redis.call('SREM', dependents, id) end
+  end
 end
 if plan.not_before_ms then
   redis.call('HSET', K.TASK .. id, 'not_before', plan.not_before_ms)

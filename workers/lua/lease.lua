@@ -1,7 +1,7 @@
 -- Pops the next task of the first queue that has one and gives its lease to a slot, in one step.
 -- ARGV: 1 now_ms or ''; 2 owner; 3 slot; 4 request id; 5 random part of the fence; 6 wall time for RQ's fields;
 --       7 worker name; 8 host; 9 from-state; 10 to-state; 11.. queues, in the order to look.
--- Returns: granted, id, fence, now, {field, value, ...} | empty | unknown_owner | silent (beat first) |
+-- Returns: granted, id, fence, now, {field, value, ...} | empty | suspended (by `rq suspend`) | unknown_owner | silent (beat first) |
 --          wrong_type, key, type. A re-sent request returns the grant it already made, while that lease is held.
 -- Ids that are no task of ours, or whose state makes a wish of it that RQ's tools put them here, go among the strays,
 -- where a reaper looks after them; of any other state, they are taken out and the refusal is recorded. At most 64 in
@@ -26,6 +26,8 @@ if last then
     return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}
   end
 end
+
+if redis.call('EXISTS', K.RQ_SUSPENDED) == 1 then return {'suspended'} end
 
 open_at_maxmemory()
 local looked = 0
