@@ -6,10 +6,11 @@ after every step, `proofq audit` on request. docs/invariants.md describes the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
+from proofq.policies.audit_view import Crumb, View, Violation
 from proofq.policies.lifecycle import (
     CLAIMED_DONE,
     DEFERRED,
@@ -22,6 +23,7 @@ from proofq.policies.lifecycle import (
     OWNED,
     QUARANTINED,
     QUEUED,
+    REPLAYS,
     RQ_STATUS,
     RUNNING,
     STATES,
@@ -33,74 +35,6 @@ from proofq.policies.lifecycle import (
     is_refused,
     next_state,
 )
-
-
-class Crumb(Protocol):
-    """A breadcrumb, as `workers.record` reads it."""
-
-    @property
-    def source(self) -> str | None: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def to(self) -> str: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def fence(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class View:
-    """One task as of one instant.
-
-    `row`: its fields as stored. `attempts`: its records in order. `job`: RQ's hash, None where there is none;
-    `in_queue`: how often its id stands in its queue; `registries`: RQ's statuses whose registry holds it, `started`
-    aside; `started`: the fences under which it stands in the started registry; `results`: RQ's results, oldest first,
-    as "successful", "failed" or another word. `listed`, `expires`, `due`: its scores among all tasks, the ages and the
-    due; `counted`: the number of the state under which its lane counts it (None = not a member); `lease`: the fence
-    its owner's leases hold for it; `owner_known`: whether that owner has a deadline.
-    """
-
-    id: str
-    row: Mapping[str, str]
-    crumbs: Sequence[Crumb]
-    attempts: Sequence[Mapping[str, Any]]
-    job: Mapping[str, str] | None
-    in_queue: int
-    registries: Collection[str]
-    started: Sequence[str]
-    results: Sequence[str]
-    listed: float | None
-    expires: float | None
-    due: float | None
-    counted: float | None
-    lease: str | None
-    owner_known: bool
-
-    @property
-    def state(self) -> str:
-        return self.row.get("state", "")
-
-    def number(self, name: str) -> float | None:
-        """A numeric field of the row; None where it is absent or none."""
-        try:
-            return float(self.row[name])
-        except (KeyError, ValueError):
-            return None
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One contradiction: the rule's name, what it is about (a task's id, an owner, a key), and what was seen."""
-
-    rule: str
-    subject: str
-    detail: str
-
-    def to_dict(self) -> dict[str, str]:
-        return {"rule": self.rule, "subject": self.subject, "detail": self.detail}
-
 
 Rule = Callable[[View], Iterator[str]]
 
@@ -116,6 +50,8 @@ _NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "verdict": frozenset({VERIFIED}),
     "ended_at": TERMINAL,
 }
+#: How a task comes to be deferred without a failure.
+_PLAIN: Final = frozenset({"enqueue_later", "adopt_later", "enqueue_after", "met", "replay_after"})
 _OUTCOMES: Final = frozenset({"verified", "unverified", "cannot_tell", "failed", "lost", "given_back", "cancelled"})
 
 
@@ -127,7 +63,7 @@ def _since_replay(view: View) -> list[Crumb]:
     """The moves since the last replay, which begins a task's counters anew; that replay first."""
     moves = list(_moves(view))
     for index in range(len(moves) - 1, -1, -1):
-        if moves[index].event == "replay":
+        if moves[index].event in REPLAYS:
             return moves[index:]
     return moves
 
@@ -164,7 +100,7 @@ def _fold(view: View) -> Iterator[str]:
 def _settled_once(view: View) -> Iterator[str]:
     ends = 0
     for crumb in _moves(view):
-        if crumb.event == "replay":
+        if crumb.event in REPLAYS:
             ends = 0
         elif crumb.to in TERMINAL:
             ends += 1
@@ -222,7 +158,7 @@ def _open_attempt(view: View) -> Iterator[str]:
 
 def _counted(view: View) -> Iterator[str]:
     since = _since_replay(view)
-    before = since[0].attempt if since and since[0].event == "replay" else 0
+    before = since[0].attempt if since and since[0].event in REPLAYS else 0
     failed = [record for record in view.attempts if record.get("counted") and record.get("n", 0) > before]
     counted, most = view.number("counted"), view.number("max_attempts")
     if counted != len(failed):
@@ -238,7 +174,7 @@ def _pickups(view: View) -> Iterator[str]:
             pickups += 1
         elif crumb.source == LEASED and crumb.event in UNCOUNTED_PICKUPS:
             pickups = max(0, pickups - 1)
-        elif crumb.event in {"start", "replay"}:
+        elif crumb.event in REPLAYS | {"start"}:
             pickups = 0
     if (view.number("pickups") or 0) != pickups:
         yield f"pickups is {view.row.get('pickups')}, it was leased {pickups} times since its last start"
@@ -264,12 +200,36 @@ def _stale_fields(view: View) -> Iterator[str]:
 
 def _missing_fields(view: View) -> Iterator[str]:
     for name, states in _NEEDED.items():
-        if view.state in states and not view.row.get(name):
+        if view.state in states and not view.row.get(name) and not (name == "not_before" and _waits_for(view)):
             yield f"{name} is missing although the task is {view.state}"
     last = next((crumb for crumb in reversed(view.crumbs) if not is_refused(crumb.event)), None)
-    born = {"enqueue_later", "adopt_later"}
-    if view.state == DEFERRED and last is not None and last.event not in born and not view.row.get("failure"):
+    if view.state == DEFERRED and last is not None and last.event not in _PLAIN and not view.row.get("failure"):
         yield f"it was deferred by {last.event} without a failure that says why"
+
+
+def _waits_for(view: View) -> list[str]:
+    """The tasks that must end in success before it may be queued."""
+    return _ids(view, "after_open") if view.state == DEFERRED else []
+
+
+def _ids(view: View, name: str) -> list[str]:
+    try:
+        ids = json.loads(view.row.get(name, "[]"))
+    except ValueError:
+        ids = None
+    return [str(one) for one in ids] if isinstance(ids, list) else [f"{name}?"]
+
+
+def _after(view: View) -> Iterator[str]:
+    asked, left = _ids(view, "after"), _ids(view, "after_open")
+    if "after_open" in view.row and not left:
+        yield "it waits for tasks, but for none of them"
+    if strangers := [one for one in left if one not in asked]:
+        yield f"it waits for {strangers}, which it was not asked to"
+    if view.id in asked:
+        yield "it waits for itself"
+    if left and any(crumb.event == "lease" for crumb in _since_replay(view)):
+        yield f"it was leased although {left} had not ended"
 
 
 # --- who holds it, and the lists of ours -----------------------------------------------------------------------------
@@ -297,7 +257,7 @@ def _lists(view: View) -> Iterator[str]:
     wanted = {
         "tasks": (view.listed, "enqueued_at", True),
         "ages": (view.expires, "expires_at", view.state in WAITING),
-        "due": (view.due, "not_before", view.state == DEFERRED),
+        "due": (view.due, "not_before", view.state == DEFERRED and not _waits_for(view)),
     }
     for name, (score, source, member) in wanted.items():
         if not member and score is not None:
@@ -367,6 +327,7 @@ RULES: Final[Mapping[str, tuple[str, Rule]]] = {
     "deaths": ("deaths are never more than takeovers and ends of attempts", _deaths),
     "stale_field": ("no field stands in a state that must not carry it", _stale_fields),
     "missing_field": ("every field that explains the state is there", _missing_fields),
+    "after": ("it waits for nothing but what it was asked to, and never ran before that ended in success", _after),
     "lease_agrees": ("the owner that an owned task names holds its lease under its fence, and can be reaped", _lease),
     "lists": ("tasks, ages and due hold exactly the tasks they should, at the right time", _lists),
     "counted_as": ("its lane counts it once, under the state it is in", _counted_as),

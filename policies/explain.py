@@ -24,6 +24,7 @@ class Story:
     last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
     that declare the agent can do for a queued task: free, busy, suspended, draining, or nobody where there are none;
     `ahead`: how many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
+    `after`: the (id, state) of the tasks that have yet to end in success before it may run.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Story:
     ahead: int = 0
     refused: tuple[str, str] | None = None
     proofs: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    after: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ _OTHER_RULES: Final[Mapping[str, str]] = {
     "adopt_later": "a job that plain RQ keeps until a time becomes a task that waits until then",
     "adopt_bad": "a job that plain RQ put into a queue of ours fails where its inputs or wishes cannot be met",
     "adopt_poison": "a job in a queue of ours that is no call of proofq.run is set aside with its reason",
+    "enqueue_after": "a task with after waits until those tasks have ended in success",
+    "met": "a task with after waits until all of those tasks have ended in success",
+    "release": "a task is queued once all tasks that go before it have ended in success",
+    "expire.after": "a task expires as soon as one that goes before it has ended without success",
+    "replay_after": "who never ran since tasks go before it waits for them again when it is replayed",
     "due": "a task whose time has come is queued",
     "lease": "the next task of a queue goes to a free slot",
     "trial": "it was there when workers died, and starts apart from others like it",
@@ -167,6 +174,8 @@ def _queued(story: Story) -> tuple[str, str]:
         happened = f"went back to its queue at {story.at} after attempt {story.attempt}."
     elif story.event == "due":
         happened = f"has waited for its time and is queued since {story.at}."
+    elif story.event == "release":
+        happened = f"is queued since {story.at}: {story.reason}, and nothing else goes before it."
     elif story.event == "replay":
         happened = f"was replayed at {story.at}{_by(story)} and is queued."
     else:
@@ -230,8 +239,21 @@ def _finished_unproven(story: Story) -> tuple[str, str]:
     return happened, "nothing; this is the end. Declare proofs for the agent to have its work verified."
 
 
+def _after(story: Story) -> tuple[str, str]:
+    said = ", ".join(f"{one} ({state})" for one, state in story.after[:5])
+    more = f" and {len(story.after) - 5} more" if len(story.after) > 5 else ""
+    what = "task" if len(story.after) == 1 else "tasks"
+    happened = f"{_name(story)} waits since {story.at} for {what} {said}{more}."
+    then = "it is queued once they have ended in success, and expires as soon as one of them ends otherwise"
+    return happened, f"{then}; {_expiry(story)}"
+
+
 def _deferred(story: Story) -> tuple[str, str]:
-    if story.event in {"enqueue_later", "adopt_later"}:
+    if story.after:
+        return _after(story)
+    if story.event == "met":
+        happened = f"{_name(story)} waits for its time; {story.reason}, and nothing else goes before it."
+    elif story.event in {"enqueue_later", "adopt_later"}:
         happened = f"{_name(story)} was enqueued at {story.at} for later."
     else:
         happened = f"{_name(story)} waits since {story.at} after attempt {story.attempt}.{_doubt(story)}"
@@ -267,6 +289,10 @@ def _cancelled(story: Story) -> tuple[str, str]:
 
 
 def _expired(story: Story) -> tuple[str, str]:
+    if story.rule == "expire.after":
+        first = story.after[0][0] if story.after else "what goes before it"
+        happened = f"{_name(story)} expired at {story.at} with a task that goes before it, and never ran."
+        return happened, f"nothing by itself; `proofq replay {first}`, then `proofq replay {story.id}`: it waits again."
     age = f" of {story.max_age_s:g} s" if story.max_age_s else ""
     happened = f"{_name(story)} expired at {story.at} after {_attempts(story)}: it was older than its max_age_s{age}."
     return happened, f"nothing by itself; `proofq replay {story.id}` gives it the same age again."

@@ -29,7 +29,7 @@ STATES: Final[dict[str, str]] = {
     CLAIMED_DONE: "the agent says it is done; the proofs have not spoken",
     VERIFIED: "proven by reading the world back: the only success",
     FINISHED_UNPROVEN: "ended well by its own word, for agents declared without proofs",
-    DEFERRED: "waits until a time, then is queued",
+    DEFERRED: "waits until a time, or for tasks that go before it, then is queued",
     HELD: "waits for a human, a budget or a handoff",
     FAILED: "ended: its class says that trying again would not help, or its attempts are spent",
     QUARANTINED: "ended: taken out of circulation with its evidence, for a human to look at",
@@ -82,6 +82,7 @@ _ENDS_OF_AN_ATTEMPT: Final[dict[str, str]] = {
 TABLE: Final[dict[tuple[str | None, str], str]] = {
     (None, "enqueue"): QUEUED,
     (None, "enqueue_later"): DEFERRED,
+    (None, "enqueue_after"): DEFERRED,
     (None, "adopt"): QUEUED,
     (None, "adopt_later"): DEFERRED,
     (None, "adopt_bad"): FAILED,
@@ -111,6 +112,8 @@ TABLE: Final[dict[tuple[str | None, str], str]] = {
         if event not in {"found", "give_back", "requeue"}
     },
     (DEFERRED, "due"): QUEUED,
+    (DEFERRED, "met"): DEFERRED,
+    (DEFERRED, "release"): QUEUED,
     (DEFERRED, "cancel"): CANCELLED,
     (DEFERRED, "expire"): EXPIRED,
     (HELD, "replay"): QUEUED,
@@ -120,9 +123,14 @@ TABLE: Final[dict[tuple[str | None, str], str]] = {
     (QUARANTINED, "replay"): QUEUED,
     (CANCELLED, "replay"): QUEUED,
     (EXPIRED, "replay"): QUEUED,
+    # Who has never run, since those that go before it did not end well, waits for them again.
+    (CANCELLED, "replay_after"): DEFERRED,
+    (EXPIRED, "replay_after"): DEFERRED,
 }
 
 EVENTS: Final[frozenset[str]] = frozenset(event for _, event in TABLE)
+#: What begins the counters of a task anew.
+REPLAYS: Final[frozenset[str]] = frozenset({"replay", "replay_after"})
 
 #: What it means when one of RQ's tools puts the id of a task in this state back into its queue: it asks for the same as
 #: a person would. In any other state it is refused, and RQ's view put right.
@@ -139,6 +147,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "trial": OWNED,
     "started_at": frozenset({RUNNING, CLAIMED_DONE}),
     "not_before": frozenset({DEFERRED}),
+    "after_open": frozenset({DEFERRED, CANCELLED, EXPIRED}),
     "failure": frozenset({DEFERRED, HELD, FAILED, QUARANTINED, EXPIRED, CANCELLED}),
     "verdict": frozenset({DEFERRED, HELD, FAILED, QUARANTINED, CANCELLED, EXPIRED, VERIFIED, FINISHED_UNPROVEN}),
     "claim": frozenset({CLAIMED_DONE, HELD, QUARANTINED, FAILED, VERIFIED, FINISHED_UNPROVEN}),

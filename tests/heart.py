@@ -33,14 +33,16 @@ def at_once() -> bool:
     return True
 
 
-def birth(name: str, *, later_ms: int | None = None, key: str = "", digest: str = "d") -> Birth:
-    """A task of the one agent; deferred when `later_ms` (epoch milliseconds) is given."""
-    state = QUEUED if later_ms is None else DEFERRED
+def birth(
+    name: str, *, later_ms: int | None = None, key: str = "", digest: str = "d", after: Sequence[str] = ()
+) -> Birth:
+    """A task of the one agent; deferred when `later_ms` (epoch milliseconds) or `after` is given."""
+    state = QUEUED if later_ms is None and not after else DEFERRED
     return Birth(
         id=name,
         queue=QUEUE,
         state=state,
-        event="enqueue" if later_ms is None else "enqueue_later",
+        event="enqueue_after" if after else "enqueue" if later_ms is None else "enqueue_later",
         who="test",
         fields={
             "agent": AGENT,
@@ -50,6 +52,7 @@ def birth(name: str, *, later_ms: int | None = None, key: str = "", digest: str 
             "attempt": "0",
             "counted": "0",
             "max_attempts": "3",
+            **({"after": rq_view.compact(list(after))} if after else {}),
         },
         job=rq_view.job_fields(name, AGENT, QUEUE, state, {"x": 1}, 60, datetime.now(UTC)),
         max_age_ms=900_000,
@@ -57,6 +60,7 @@ def birth(name: str, *, later_ms: int | None = None, key: str = "", digest: str 
         key=keys.key(AGENT, key) if key else "",
         digest=digest if key else "",
         unique_ms=60_000,
+        after=after,
     )
 
 
@@ -156,6 +160,29 @@ def _enqueue(heart: Heart) -> Act:
 def _enqueue_later(heart: Heart) -> Act:
     later = heart.client.time()[0] * 1000 + 60_000
     return lambda _: heart.store.enqueue(birth("t", later_ms=later))
+
+
+def _enqueue_after(heart: Heart) -> Act:
+    heart.store.enqueue(birth("p"))
+    return lambda _: heart.store.enqueue(birth("t", after=["p"]))
+
+
+def _verify_followed(heart: Heart) -> Act:
+    _queued(heart)
+    heart.store.enqueue(birth("f", after=["t"]))
+    lease = heart.claimed()
+    return lambda give_up: heart.settled(lease, Event("verify", "worker", verdict=VERDICT), give_up)
+
+
+def _follow(heart: Heart) -> Act:
+    heart.enlist("o")
+    heart.store.enqueue(birth("p"))
+    heart.store.enqueue(birth("t", after=["p"]))
+    heart.client.rename(keys.followers("p"), "aside")
+    heart.settled(heart.claimed(), Event("verify", "worker", verdict=VERDICT))
+    heart.client.rename("aside", keys.followers("p"))
+    heart.client.zadd(keys.FOLLOWING, {"p": 1})
+    return lambda _: heart.store.call("follow", "p", 100, "2026-01-01T00:00:00Z", "worker", "[]", "[]")
 
 
 def _lease(heart: Heart) -> Act:
@@ -266,6 +293,20 @@ def _registry(status: str) -> str:
 REQUESTS: Final = (
     Request("enqueue", _enqueue, (*_BORN, keys.key(AGENT, "k")), (keys.states("work"),), "queued", "enqueue"),
     Request("enqueue_later", _enqueue_later, _BORN, (keys.states("work"),), "deferred", "enqueue_later"),
+    Request(
+        "enqueue_after", _enqueue_after, (*_BORN, keys.task("p"), keys.followers("p")), (keys.states("work"),),
+        "deferred", "enqueue_after",
+    ),
+    Request(
+        "follow", _follow,
+        (keys.task("p"), keys.followers("p"), keys.FOLLOWING, keys.OWNERS, keys.DUE, keys.AGES),
+        (*_JOB, keys.states("work"), _registry("deferred"), *_QUEUED), "queued", "release",
+    ),
+    Request(
+        "verify_followed", _verify_followed,
+        (*_HOLDER, keys.followers("t"), keys.FOLLOWING), (*_STARTED, _registry("finished"), _ENDED), "verified",
+        "verify",
+    ),
     Request(
         "lease", _lease,
         (keys.OWNERS, keys.leases("o"), keys.GRANTS + "o", keys.AGES, keys.STRAYS), _STARTED, "leased", "lease",

@@ -123,7 +123,7 @@ def enqueue(
     *,
     key: str | None = None,
     not_before: datetime | str | None = None,
-    after: Sequence[str] = (),
+    after: Sequence[str | Task] = (),
     max_age_s: float | timedelta | None = None,
     undeclared: bool = False,
 ) -> Task:
@@ -136,7 +136,8 @@ def enqueue(
     key: idempotency key, text of 1 to 512 bytes of UTF-8, unique per agent for its `unique_for_s` (default a day):
         the same key with the same inputs returns the same task, with others raises KeyConflict.
     not_before: a datetime with an offset, or an ISO 8601 text with an offset or Z; the task waits until then.
-    after: not built yet.
+    after: ids of tasks (or tasks), at most 100: the task is queued once all of them have ended in success (verified, or
+        finished_unproven where their agent is declared so), and expires as soon as one of them ends otherwise.
     max_age_s: seconds (or a timedelta) after which the task expires if it has not ended, waits included; default:
         the agent's own, a day if it says none.
     undeclared: take the agent at its name if nobody declares it; the task then waits for a worker that does.

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proofq.policies import audit
-from proofq.policies.audit import VIEW_RULES, Violation
-from proofq.workers import keys
+from proofq.policies.audit import VIEW_RULES
+from proofq.policies.audit_view import Violation
+from proofq.workers import audit_after, keys
 from proofq.workers.reading import reading
 from proofq.workers.record import Task
 from proofq.workers.scripts import DamagedKey
@@ -39,11 +40,14 @@ _TYPES: Final = {
     keys.KEY: "hash",
     keys.CATALOGUE: "hash",
     keys.STRAYS: "hash",
+    keys.FOLLOWERS: "list",
+    keys.FOLLOWING: "zset",
 }
 #: Rules of the audit beside those about one task.
 RULES: Final = {
     "wrong_type": "every key of ours, and of RQ's that we move, holds its own type",
     "task_row": "every listed task has a row that can be read",
+    "after_lost": "a task that waits for others is told of their end: they know of it, or a reaper is about to tell it",
     "orphan_rows": "breadcrumbs, attempts and RQ places belong to a task that exists",
     "wrong_queue": "an id stands only in the queue and the registries of its own queue",
     "stray": "nothing was found in a queue that is no task of ours",
@@ -105,11 +109,12 @@ class Audit:
                     found.append(Violation("task_row", task_id, f"it has no row, but stands in {', '.join(where)}"))
             return found
         try:
-            Task.read(task_id, peek.row)
+            waits_for = Task.read(task_id, peek.row).after_open
         except ValueError as problem:
             return [*found, Violation("task_row", task_id, str(problem))]
         # What cannot be read is named by its type; that the rest does not agree with it is no second fault.
         hidden = frozenset().union(*(_hidden_by(key) for key in damaged))
+        found += audit_after.lost(self._store, task_id, waits_for)
         return found + [violation for violation in audit.check(peek.view()) if violation.rule not in hidden]
 
     # --- what is ours ----------------------------------------------------------------------------------------------

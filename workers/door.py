@@ -22,7 +22,7 @@ from proofq.workers.store import Move, Store, Written
 log = logging.getLogger(__name__)
 
 #: Events that need no lease: they act on tasks that nobody holds, or only ask the holder for something.
-UNLEASED: Final = frozenset({"cancel", "ask_cancel", "replay", "due", "expire"})
+UNLEASED: Final = frozenset({"cancel", "ask_cancel", "replay", "replay_after", "due", "expire"})
 #: Events that the holder of a lease may name, beside `failed` and `lost`. The other ends of an attempt are the policy's
 #: to choose, since only it knows their bound and their delay; a reap is a script's.
 LEASED: Final = frozenset(
@@ -136,14 +136,19 @@ class Door:
 
         While Redis does not answer it is tried again until `give_up()` (default: at once, as for who comes again
         anyway); what was done although its reply was lost is not done twice.
-        A `cancel` of a task that is being worked on becomes `ask_cancel`: its holder kills the tree, then settles.
+        A `cancel` of a task that is being worked on becomes `ask_cancel`: its holder kills the tree, then settles. A
+        `replay` of one that never ran because of what goes before it waits for that again (`replay_after`).
         """
-        request = self._clock.token()
+        request, waits = self._clock.token(), True
         for _ in range(8):
             task = insist(lambda: self.store.read(task_id), self._clock, give_up)
             name = event.name
             if name == "cancel" and task.state in lifecycle.OWNED:
                 name = "ask_cancel"
+            if name == "replay" and task.after_open and waits:
+                name = "replay_after"
+            if name == "due" and task.after_open:
+                return self._refuse(task, name, event.who, f"it waits for task {task.after_open[0]}", give_up)
             to = lifecycle.next_state(task.state, name)
             # Who holds no lease moves no task that somebody holds, though the table has the move for its holder.
             if name not in UNLEASED or (task.state in lifecycle.OWNED and name != "ask_cancel"):
@@ -151,9 +156,17 @@ class Door:
             if to is None:
                 why = f"it is {task.state}" if name in UNLEASED else f"{name} needs the task's lease"
                 return self._refuse(task, name, event.who, why, give_up)
-            decision = Decision(name, counted=False, rule=name, reason=event.reason)
+            rule = "expire.after" if name == "expire" and event.failure else name
+            decision = Decision(name, counted=False, rule=rule, reason=event.reason)
             move = replace(self._move(task, replace(event, name=name), decision, to, None), request=request)
+            if name == "replay_after":
+                move = replace(move, after=task.after_open)
             written = self._write(move, give_up)
+            if written.other:
+                if written.outcome == "met":
+                    waits = False
+                    continue
+                return self._refuse(task, event.name, event.who, _not_awaited(written), give_up)
             if written.ok:
                 return Settled(True, to, name, event.reason)
         return Settled(False, task.state, event.name, "the task kept changing; try again")
@@ -198,7 +211,7 @@ class Door:
             fields["deaths"] = str(task.deaths + 1)
         fields |= _facts_of(decision.event, event)
         now = self._clock.wall()
-        replay = decision.event == "replay"
+        replay = decision.event in lifecycle.REPLAYS
         return Move(
             id=task.id,
             queue=task.queue,
@@ -228,7 +241,7 @@ class Door:
             return Failure("policy_error", decision.reason, source="host")
         if decision.event == "cancel":
             return Failure("cancelled", event.reason or "its cancel was asked", source="task")
-        if decision.event == "expire":
+        if decision.event == "expire" and event.failure is None:
             kind = task.failure.kind if task.failure else "no_progress"
             return Failure(kind, f"waited longer than its max_age_s of {task.max_age_s:g}", source="host")
         return event.failure
@@ -251,6 +264,13 @@ class Door:
         """One breadcrumb, and no transition."""
         refused, request = f"refused:{name}", self._clock.token()
         self._write(Move(task.id, task.queue, task.state, refused, task.state, why, who, request=request), give_up)
+
+
+def _not_awaited(written: Written) -> str:
+    """Why a task cannot wait again for what goes before it."""
+    if written.outcome == "unknown":
+        return f"task {written.other}, which goes before it, is not there any more; enqueue it anew"
+    return f"task {written.other}, which goes before it, is {written.state}; replay that one first"
 
 
 def _stale(state: str, fields: Mapping[str, str], to: str) -> list[str]:
@@ -276,7 +296,7 @@ def _facts_of(name: str, event: Event) -> dict[str, str]:
             return {"cancel": "1"}
         case "trial":
             return {"trial": "1"}
-        case "replay":
+        case "replay" | "replay_after":
             return {"counted": "0", "pickups": "0", "deaths": "0", "fingerprint": "", "equal_failures": "0"}
         case _:
             return {}

@@ -20,6 +20,7 @@ PAGE: Final = "life-of-a-task.md"
 EVENT_MEANINGS: Final[Mapping[str, str]] = {
     "enqueue": "a producer asked for it",
     "enqueue_later": "a producer asked for it, not before a time",
+    "enqueue_after": "a producer asked for it, once other tasks have ended in success",
     "lease": "a slot popped it and got its lease, in one step",
     "start": "the agent's first process confirmed that it is up",
     "claim": "the agent's first process ended well by its own word",
@@ -44,7 +45,10 @@ EVENT_MEANINGS: Final[Mapping[str, str]] = {
     "ask_cancel": "somebody asked for it while it is worked on: its holder kills the tree, then settles",
     "reap": "its owner is dead or silent: somebody else holds the lease now and settles the attempt",
     "due": "its time has come",
+    "met": "a task that goes before it ended in success; another one or a time is still to come",
+    "release": "the last task that goes before it ended in success",
     "replay": "a human wants it to run anew, with fresh counters",
+    "replay_after": "the same, of a task that never ran: it waits again for those that go before it",
 }
 
 RESPONSES: Final[Mapping[Response, str]] = {

@@ -25,6 +25,10 @@ AGES: Final = PREFIX + "ages"
 #: zset per lane, task id -> number of its state (`lifecycle.NUMBERS`): how many tasks are where, without reading them.
 #: A view like RQ's: one of a wrong type stops nothing, and the audit compares it with each task.
 STATES: Final = PREFIX + "states:"
+#: list of ids, one per task that others wait for: who waits, in the order of their enqueueing. Gone once all were told.
+FOLLOWERS: Final = PREFIX + "followers:"
+#: zset task id -> ended_at ms: ended tasks whose followers have not all been told; a reaper tells them.
+FOLLOWING: Final = PREFIX + "following"
 #: zset owner -> ms at which it counts as silent (last beat + its isolation); 0 = known dead.
 OWNERS: Final = PREFIX + "owners"
 #: hash, one per owner (a supervisor's incarnation): host, pids, lane, slots, state.
@@ -80,6 +84,10 @@ def crumbs(task_id: str) -> str:
 
 def attempts(task_id: str) -> str:
     return ATTEMPTS + task_id
+
+
+def followers(task_id: str) -> str:
+    return FOLLOWERS + task_id
 
 
 def states(lane: str) -> str:

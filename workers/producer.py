@@ -9,7 +9,7 @@ import os
 import pwd
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,16 +18,19 @@ from proofq.policies import passing
 from proofq.policies.declared import MAX_SECONDS
 from proofq.policies.lifecycle import DEFERRED, QUEUED
 from proofq.workers import keys, rq_view
-from proofq.workers.errors import BadInput, KeyConflict, NotBuilt, RedisUnavailable
+from proofq.workers.errors import BadInput, KeyConflict, RedisUnavailable, UnknownTask
 from proofq.workers.insist import insist, tries
 from proofq.workers.known_agents import KnownAgent
 from proofq.workers.session import Session
 from proofq.workers.store import Birth
+from proofq.workers.task_view import TASK_ID
 
 #: Longest idempotency key, in bytes of UTF-8.
 MAX_KEY_BYTES: Final = 512
 #: How often a request whose reply was lost is sent, under the same task id.
 TRIES: Final = 4
+#: Most tasks that one task may wait for: all of them are looked at in one step.
+MAX_AFTER: Final = 100
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Request:
 
     key: str | None = None
     not_before: datetime | str | None = None
-    after: Sequence[str] = ()
+    after: Sequence[Any] = ()
     max_age_s: float | timedelta | None = None
 
 
@@ -50,11 +53,14 @@ class Enqueued:
 
 
 def enqueue(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], request: Request, who: str) -> Enqueued:
-    """Create the task, or find the one its key names. Raises BadInput, KeyConflict, NotBuilt, RedisUnavailable."""
+    """Create the task, or find the one its key names. Raises BadInput, KeyConflict, RedisUnavailable."""
     birth = _birth(session, agent, inputs, request, who)
     try:
-        # The same id each time: a request that was carried out although its reply was lost creates no second task.
-        word, task_id = insist(lambda: session.store.enqueue(birth), session.store.clock, tries(TRIES))
+        word, task_id = _sent(session, birth)
+        if word == "met":
+            # All that it was to wait for has ended in success, which is for good: the task is one like any other.
+            birth = _waiting_for_nothing(birth, agent, inputs, session)
+            word, task_id = _sent(session, birth)
     except RedisUnavailable as problem:
         message = f"{problem} Whether the task was created is not known; `proofq show {birth.id}` says so."
         raise RedisUnavailable(message) from problem
@@ -63,9 +69,16 @@ def enqueue(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], requ
             f"The key {request.key!r:.80} of agent {agent.name} names task {task_id}, which has other inputs. "
             "Give another key, or the same inputs."
         )
+    if word in {"unknown", "ended"}:
+        raise BadInput(_not_awaited(session, agent.name, task_id))
     if word == "created" or task_id == birth.id:
         return Enqueued(task_id, birth.state, created=True)
     return Enqueued(task_id, session.store.read(task_id).state, created=False)
+
+
+def _sent(session: Session, birth: Birth) -> tuple[str, str]:
+    # The same id each time: a request that was carried out although its reply was lost creates no second task.
+    return insist(lambda: session.store.enqueue(birth), session.store.clock, tries(TRIES))
 
 
 def whoami(role: str) -> str:
@@ -81,11 +94,10 @@ def _birth(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], reque
     problems = input_rules.validate(agent.inputs_schema, inputs) or passing.problems(agent.passing, inputs)
     if problems:
         raise BadInput(f"{agent.name}: {'; '.join(problems)}.")
-    if request.after:
-        raise NotBuilt("Waiting for other tasks (after) is not built yet; enqueue this one when they have ended.")
+    after = _after(request.after)
     max_age_s = agent.max_age_s if request.max_age_s is None else _seconds(request.max_age_s)
     not_before_ms = _not_before_ms(session, request.not_before)
-    state, event = (QUEUED, "enqueue") if not_before_ms is None else (DEFERRED, "enqueue_later")
+    state, event = _begin(after, not_before_ms)
     task_id, queue = session.store.clock.name(), keys.queue_of(agent.lane, agent.name)
     now = session.store.clock.wall()
     return Birth(
@@ -102,6 +114,7 @@ def _birth(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], reque
             "attempt": "0",
             "counted": "0",
             "max_attempts": str(agent.max_attempts),
+            **({"after": rq_view.compact(after)} if after else {}),
         },
         job=rq_view.job_fields(task_id, agent.name, queue, state, inputs, agent.timeout_s, now),
         max_age_ms=round(max_age_s * 1000),
@@ -109,6 +122,47 @@ def _birth(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], reque
         key="" if request.key is None else keys.key(agent.name, _digest(_key_bytes(request.key))),
         digest=_digest(_canonical(inputs)),
         unique_ms=round(agent.unique_for_s * 1000),
+        after=after,
+    )
+
+
+def _begin(after: Sequence[str], not_before_ms: int | None) -> tuple[str, str]:
+    """State and event of a birth."""
+    if after:
+        return DEFERRED, "enqueue_after"
+    return (QUEUED, "enqueue") if not_before_ms is None else (DEFERRED, "enqueue_later")
+
+
+def _waiting_for_nothing(birth: Birth, agent: KnownAgent, inputs: Mapping[str, Any], session: Session) -> Birth:
+    """The same birth, of a task that need not wait for others."""
+    state, event = _begin((), birth.not_before_ms)
+    now = session.store.clock.wall()
+    job = rq_view.job_fields(birth.id, agent.name, birth.queue, state, inputs, agent.timeout_s, now)
+    return replace(birth, state=state, event=event, job=job, after=())
+
+
+def _after(given: Sequence[Any]) -> list[str]:
+    """The ids of the tasks to wait for, each once; tasks themselves are taken too."""
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
+        raise BadInput(f"after is {given!r:.80}; it is a list of task ids, such as after=[task.id].")
+    ids = list(dict.fromkeys(getattr(one, "id", one) for one in given))
+    for one in ids:
+        if not isinstance(one, str) or not TASK_ID.fullmatch(one):
+            raise BadInput(f"after names {one!r:.80}, which is the id of no task. `proofq tasks` lists them.")
+    if len(ids) > MAX_AFTER:
+        raise BadInput(f"after names {len(ids)} tasks, more than {MAX_AFTER}; wait for one that waits for them.")
+    return ids
+
+
+def _not_awaited(session: Session, agent: str, other: str) -> str:
+    """Why nothing was enqueued: the task it was to wait for is not there, or has ended without success."""
+    try:
+        state = session.store.read(other).state
+    except UnknownTask:
+        return f"{agent}: no task has the id {other}, which it was to wait for (after). `proofq tasks` lists them."
+    return (
+        f"{agent}: task {other}, which it was to wait for (after), is {state}, so it would never run. "
+        f"`proofq replay {other}` first, or enqueue it without."
     )
 
 

@@ -15,6 +15,7 @@ from proofq.policies.agent import AgentSpec
 from proofq.workers import keys
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
+from proofq.workers.followers import Followers
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
@@ -79,6 +80,7 @@ class Reaper:
         self._strays = Strays(store, door, agents)
         self._queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items()]
         self._parked_at_s = -PARKED_EVERY_S
+        self._followers = Followers(store, door, name)
         self._adopt = adopt
         self._contact: isolation.Contact | None = None
         self._rows: dict[str, dict[str, str]] = {}
@@ -97,6 +99,7 @@ class Reaper:
         # The aged first: who is due and too old is not run once more.
         expired = self._apply(watch.aged, "expire", "older than its max_age_s")
         promoted = self._apply([name for name in watch.due if name not in watch.aged], "due", "its time has come")
+        self._followers.tell(watch.followed)
         strays = dict.fromkeys([*watch.strays, *self._parked()])
         return Reaped(buried, taken, promoted, expired, self._strays.settle(list(strays)))
 

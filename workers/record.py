@@ -63,6 +63,9 @@ class Task:
     #: It was charged with deaths, and this attempt is the one that may start.
     trial: bool = False
     not_before: int | None = None
+    #: What it was asked to wait for, and what of that has yet to end in success.
+    after: tuple[str, ...] = ()
+    after_open: tuple[str, ...] = ()
     started_at: int | None = None
     ended_at: int | None = None
     failure: Failure | None = None
@@ -119,6 +122,8 @@ class Task:
                 cancel=bool(row.get("cancel")),
                 trial=bool(row.get("trial")),
                 not_before=_number(row, "not_before"),
+                after=tuple(_json(row, "after") or ()),
+                after_open=tuple(_json(row, "after_open") or ()),
                 started_at=_number(row, "started_at"),
                 ended_at=_number(row, "ended_at"),
                 failure=Failure.from_dict(failure) if failure else None,

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import redis
 
-from proofq.policies.lifecycle import FROM_OUTSIDE, NUMBERS, RQ_STATUS
+from proofq.policies.lifecycle import DEFERRED, FROM_OUTSIDE, NUMBERS, RQ_STATUS, SUCCESS, TABLE, TERMINAL
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
 
@@ -18,6 +18,7 @@ NAMES: Final = (
     "lease",
     "beat",
     "settle",
+    "follow",
     "reap",
     "owner",
     "watch",
@@ -84,6 +85,10 @@ class RedisRunner:
         prelude += f"local STATE_NUMBER = {{ {numbers} }}\n"
         moves = ", ".join(f'{state} = "{event}"' for state, event in FROM_OUTSIDE.items())
         prelude += f"local FROM_OUTSIDE = {{ {moves} }}\n"
+        for name, states in (("SUCCESS", SUCCESS), ("TERMINAL", TERMINAL)):
+            prelude += f"local {name} = {{ {', '.join(f'{state} = true' for state in sorted(states))} }}\n"
+        released = TABLE[DEFERRED, "release"]
+        prelude += f'local FOLLOWER = {{ waits = "{DEFERRED}", released = "{released}" }}\n'
         prelude += (folder / "common.lua").read_text("utf-8")
         self._client = client
         self._own = threading.local() if own_connections else None

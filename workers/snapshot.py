@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proofq.policies.audit import View
+from proofq.policies.audit_view import View
 from proofq.workers.record import Breadcrumb, Task
 
 #: RQ's `Result.Type`, as words.

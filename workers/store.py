@@ -44,6 +44,8 @@ class Birth:
     reason: str = ""
     #: Its RQ job is there already, put by somebody else.
     adopt: bool = False
+    #: Ids of the tasks that it waits for.
+    after: Sequence[str] = ()
     result: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -72,17 +74,20 @@ class Move:
     bell: str = ""
     request: str = ""
     heeds_cancel: bool = False
+    after: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a Move: done or already (it is written), changed (somebody else moved it), missing, or
-    cancel_asked (nothing is written, since somebody asked for its cancel meanwhile)."""
+    """What became of a Move: done or already (it is written), changed (somebody else moved it), missing,
+    cancel_asked (nothing is written, since somebody asked for its cancel meanwhile), or what forbids to wait for
+    `other`: unknown, ended (in `state`), met (there is nothing to wait for)."""
 
     outcome: str
     now: int = 0
     state: str = ""
     fence: str = ""
+    other: str = ""
 
     @property
     def ok(self) -> bool:
@@ -107,6 +112,7 @@ class Watch:
     due: list[str]
     aged: list[str]
     strays: list[str]
+    followed: list[str]
 
 
 class Store:
@@ -118,13 +124,15 @@ class Store:
         self.clock = clock
         self._run = runner
 
-    def _call(self, name: str, *arguments: Argument) -> list[Any]:
+    def call(self, name: str, *arguments: Argument) -> list[Any]:
+        """Runs a script, for the verbs here and those that stand in a file of their own."""
         return self._run(name, (self.clock.script_now(), *arguments))
 
     # --- tasks -----------------------------------------------------------------------------------------------------
 
     def enqueue(self, birth: Birth) -> tuple[str, str]:
-        """Creates the task. Returns (created | same | conflict | missing, id of the task that stands)."""
+        """Creates the task. Returns (created | same | conflict | missing, id of the task that stands), or (unknown |
+        ended | met, id) where nothing is created because of what it was to wait for."""
         plan = {
             "id": birth.id,
             "rid": birth.id,
@@ -145,11 +153,13 @@ class Store:
         }
         if birth.not_before_ms is None:
             del plan["not_before_ms"]
+        if birth.after:
+            plan["after"] = list(birth.after)
         job: list[Argument] = []
         for name, value in birth.job.items():
             # rq's status is an enum that is a str: its value is meant, not its name.
             job += [name, value if isinstance(value, bytes | str) else str(value)]
-        answer = self._call("enqueue", rq_view.compact(plan), *job)
+        answer = self.call("enqueue", rq_view.compact(plan), *job)
         return answer[0].decode(), answer[1].decode()
 
     def lease(self, owner: str, slot: str, request: str, queues: Sequence[str], who: str, host: str) -> Lease | None:
@@ -157,7 +167,7 @@ class Store:
         `StaleOwner` if it may not, `UnreadableRow` when it was one that nobody can read: it is set aside, and the next
         may be asked for."""
         stamp = rq_view.stamp(self.clock.wall())
-        answer = self._call(
+        answer = self.call(
             "lease", owner, slot, request, self.clock.token(), stamp, who, host,
             lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], *queues,
         )  # fmt: skip
@@ -202,24 +212,28 @@ class Store:
             plan["due_in_ms"] = move.due_in_ms
         if move.max_age_ms is not None:
             plan["max_age_ms"] = move.max_age_ms
+        if move.after:
+            plan["after"] = list(move.after)
         # Words of agents and libraries may hold half a surrogate pair; they must not keep an attempt from its end.
-        answer = self._call("settle", rq_view.compact(plan).encode("utf-8", "replace"))
+        answer = self.call("settle", rq_view.compact(plan).encode("utf-8", "replace"))
         word = answer[0].decode()
         if word == "changed":
             return Written(word, state=answer[1].decode(), fence=answer[2].decode())
+        if word in {"unknown", "ended", "met"}:
+            return Written(word, state=answer[-1].decode(), other=answer[1].decode())
         return Written(word, now=int(answer[1]) if len(answer) > 1 else 0)
 
     def set_aside(self, task_id: str, owner: str, queue: str, reason: str) -> None:
         """Takes a task whose row nobody can read out of its lease and off all times; it stands among the strays."""
-        self._call("aside", task_id.encode("utf-8", "surrogateescape"), owner, queue, reason[:300])
+        self.call("aside", task_id.encode("utf-8", "surrogateescape"), owner, queue, reason[:300])
 
     def restore(self, task_id: str) -> bool:
         """Puts a stray back into its queue if its rows are whole again."""
-        return bool(self._call("restore", task_id, lifecycle.QUEUED)[0] == b"restored")
+        return bool(self.call("restore", task_id, lifecycle.QUEUED)[0] == b"restored")
 
     def parked(self, queues: Sequence[str], limit: int = 50) -> list[str]:
         """Takes jobs that RQ keeps until later (`depends_on`, `enqueue_in`) among the strays; their ids."""
-        return [text(name) for name in self._call("parked", limit, self.clock.token(), *queues)[1]]
+        return [text(name) for name in self.call("parked", limit, self.clock.token(), *queues)[1]]
 
     def stray(self, task_id: str) -> dict[str, Any]:
         """Where a stray was found and why it was taken out; empty when it is none (any more)."""
@@ -235,23 +249,23 @@ class Store:
     # --- owners ----------------------------------------------------------------------------------------------------
 
     def enlist(self, owner: str, host_id: str, isolation_ms: int, fields: Mapping[str, Any]) -> None:
-        self._call("owner", "enlist", owner, host_id, isolation_ms, rq_view.compact(fields))
+        self.call("owner", "enlist", owner, host_id, isolation_ms, rq_view.compact(fields))
 
     def describe(self, owner: str, host_id: str, fields: Mapping[str, Any]) -> None:
         """Changes fields of an owner's row (its state, say)."""
-        self._call("owner", "describe", owner, host_id, 0, rq_view.compact(fields))
+        self.call("owner", "describe", owner, host_id, 0, rq_view.compact(fields))
 
     def bury(self, owner: str, host_id: str, fields: Mapping[str, Any]) -> None:
         """Says that the owner's process tree is dead: positive evidence, its leases may be taken at once."""
-        self._call("owner", "bury", owner, host_id, 0, rq_view.compact(fields))
+        self.call("owner", "bury", owner, host_id, 0, rq_view.compact(fields))
 
     def condemn(self, owner: str, host_id: str, fields: Mapping[str, Any]) -> bool:
         """Declares an owner dead that is past its deadline; False if it beat meanwhile."""
-        return bool(self._call("owner", "condemn", owner, host_id, 0, rq_view.compact(fields))[0] == b"ok")
+        return bool(self.call("owner", "condemn", owner, host_id, 0, rq_view.compact(fields))[0] == b"ok")
 
     def forget(self, owner: str, host_id: str) -> bool:
         """Drops the rows of a dead or silent owner that holds nothing any more; False if it still holds something."""
-        return bool(self._call("owner", "forget", owner, host_id, 0, "{}")[0] == b"ok")
+        return bool(self.call("owner", "forget", owner, host_id, 0, "{}")[0] == b"ok")
 
     def beat(self, owner: str, isolation_ms: int, told: Sequence[tuple[str, str, str]] = ()) -> Beat | None:
         """Renews every lease of `owner`; None when it was buried or forgotten and must step back.
@@ -259,7 +273,7 @@ class Store:
         `told`: (task id, fence, evidence as JSON) of `ctx.progress`, kept in the records of attempts that it holds.
         """
         news = rq_view.compact([list(one) for one in told]).encode("utf-8", "replace") if told else b""
-        answer = self._call("beat", owner, isolation_ms, news)
+        answer = self.call("beat", owner, isolation_ms, news)
         if answer[0] == b"unknown":
             return None
         flat = [text(value) for value in answer[2]]
@@ -267,7 +281,7 @@ class Store:
         return Beat(int(answer[1]), held)
 
     def watch(self, host_id: str, limit: int = 50) -> Watch:
-        answer = self._call("watch", host_id, limit)
+        answer = self.call("watch", host_id, limit)
         overdue = {text(name): int(float(score)) for name, score in zip(answer[2][::2], answer[2][1::2], strict=True)}
         names = [[text(value) for value in part] for part in answer[3:]]
         return Watch(int(answer[1]), overdue, *names)
@@ -276,7 +290,7 @@ class Store:
         self, task: Task, old: str, new: str, *, slot: str, request: str, death: bool, reason: str, who: str
     ) -> Lease | None:
         """Takes the lease of a dead or silent owner over; None when it is not to be had (any more)."""
-        answer = self._call(
+        answer = self.call(
             "reap", task.id, task.fence, old, new, slot, request, self.clock.token(), int(death), reason, who
         )
         if answer[0] != b"taken":
@@ -313,7 +327,7 @@ class Store:
 
         `queue`: where to look for an id whose task has no row; `owner`: one whose lease is looked at as well.
         """
-        return Peek.parse(task_id, self._call("peek", task_id, queue, owner)[1])
+        return Peek.parse(task_id, self.call("peek", task_id, queue, owner)[1])
 
     def snapshot(self, task_id: str) -> Snapshot:
         """The task with everything that must agree with it, as of one instant. `UnknownTask` when there is none,
@@ -336,7 +350,7 @@ class Store:
 
     def census(self) -> Census:
         """How many tasks are in which state, and what waits in each queue; a key of a wrong type counts as empty."""
-        return Census.parse(self._call("census")[1])
+        return Census.parse(self.call("census")[1])
 
     def newest(self, offset: int, count: int) -> list[str]:
         """Ids of tasks, newest first."""

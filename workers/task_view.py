@@ -25,7 +25,7 @@ from proofq.workers.store import Store
 #: Tasks that are read from Redis in one go when many are listed.
 PAGE: Final = 500
 #: What RQ allows as the id of a job, and so of a task.
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")
+TASK_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
 
 def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
         "waiting_for": waiting_for(store, task),
         "enqueued_at": iso(task.enqueued_at),
         "not_before": iso(task.not_before),
+        "after": list(task.after),
         "expires_at": iso(task.expires_at) if task.state in lifecycle.WAITING else None,
         "ended_at": iso(task.ended_at),
         "max_age_s": task.max_age_s,
@@ -60,7 +61,7 @@ def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
 
 def possible_id(text: str) -> str:
     """Give an id back. Raises UnknownTask for what is the id of no task because none can have it."""
-    if not _ID.fullmatch(text):
+    if not TASK_ID.fullmatch(text):
         raise UnknownTask(f"No task has the id {text!r:.80}. `proofq tasks` lists those there are.")
     return text
 
@@ -131,11 +132,13 @@ def failure(failed: Failure | None) -> dict[str, Any] | None:
 
 
 def waiting_for(store: Store, task: Task) -> dict[str, Any] | None:
-    """What a task waits for: a worker, a slot (all are taken), `rq resume`, a time or a human; None for none
-    of these."""
+    """What a task waits for: a worker, a slot (all are taken), `rq resume`, other tasks, a time or a human; None for
+    none of these."""
     match task.state:
         case lifecycle.QUEUED:
             return _queued_for(store, task)
+        case lifecycle.DEFERRED if task.after_open:
+            return {"what": "after", "name": task.after_open[0], "until": None, "names": list(task.after_open)}
         case lifecycle.DEFERRED:
             return {"what": "time", "name": None, "until": iso(task.not_before)}
         case lifecycle.HELD:

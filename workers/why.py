@@ -24,9 +24,15 @@ def why(store: Store, task_id: str) -> Explanation:
         )
     task = snapshot.task
     if task.state != lifecycle.QUEUED:
-        return explain.explain(_story(snapshot))
+        return explain.explain(replace(_story(snapshot), after=_after(store, task.after_open)))
     service, ahead = fleet.service(store, task.agent, task.lane), store.ahead_of(task.id, task.queue)
     return explain.explain(replace(_story(snapshot), service=service, ahead=ahead))
+
+
+def _after(store: Store, ids: Sequence[str]) -> list[tuple[str, str]]:
+    """The tasks that have yet to end in success, and their states."""
+    states = {one.id: one.state for one in store.read_many(ids)} if ids else {}
+    return [(one, states.get(one, "gone")) for one in ids]
 
 
 def _story(snapshot: Snapshot) -> Story:

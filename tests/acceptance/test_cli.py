@@ -234,7 +234,6 @@ NOT_BUILT = [
     ["replay", "--fingerprint", "f"],
     ["replay", "--agent", "note"],
     ["replay", "x", "--dry-run"],
-    ["enqueue", "note", "-i", "text=a", "-i", "out=b", "--after", "x"],
     ["demo", "another"],
 ]
 

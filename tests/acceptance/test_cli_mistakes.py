@@ -48,7 +48,8 @@ MISTAKES = {
     "negative age": Mistake(("enqueue", "note", *NOTE, "--max-age-s", "-1"), 2, "bad_input", "max_age_s"),
     "unknown state": Mistake(("tasks", "--state", "asleep"), 2, "usage", "queued"),
     "no slots": Mistake(("worker", "--slots", "0"), 2, "bad_input", "slots"),
-    "not built": Mistake(("enqueue", "note", *NOTE, "--after", "x"), 2, "not_built", "not built yet"),
+    "not built": Mistake(("gate", "list"), 2, "not_built", "not built yet"),
+    "after of nothing": Mistake(("enqueue", "note", *NOTE, "--after", "x"), 2, "bad_input", "no task has the id x"),
     "no command": Mistake(("run",), 2, "usage", "--help"),
 }
 

@@ -15,7 +15,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from proofq.workers import keys, known_agents, producer
-from proofq.workers.errors import BadInput, KeyConflict, NotBuilt, RedisUnavailable, UnknownAgent
+from proofq.workers.errors import BadInput, KeyConflict, RedisUnavailable, UnknownAgent
 from proofq.workers.known_agents import KnownAgent
 from proofq.workers.producer import Enqueued, Request
 from proofq.workers.scripts import Argument
@@ -299,12 +299,6 @@ def test_an_age_that_is_none_is_refused(opened: Session, age: Any) -> None:
     """Zero, negative, endless, no number."""
     with pytest.raises(BadInput):
         _enqueue(opened, NOTE, max_age_s=age)
-
-
-def test_waiting_for_other_tasks_is_refused(opened: Session) -> None:
-    """`after` is not built yet, and is refused rather than ignored."""
-    with pytest.raises(NotBuilt):
-        _enqueue(opened, NOTE, after=["x"])
 
 
 # --- who is known --------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from proofq.policies import audit
 from proofq.policies.audit import VIEW_RULES
+from proofq.policies.audit_view import Violation
 from proofq.policies.lifecycle import CLAIMED_DONE, HELD, OWNED, TERMINAL, VERIFIED, WAITING, is_refused
 from proofq.policies.settlement import Limits
 from proofq.workers import keys
@@ -248,7 +249,7 @@ class Oracle:
             for index in range(known, len(seen.crumbs)):
                 self._moved(before, seen, index)
 
-    def _stray(self, violation: audit.Violation) -> bool:
+    def _stray(self, violation: Violation) -> bool:
         """It was taken out of its queue because its rows were damaged, and waits to be put back."""
         if violation.rule != "rq_place" or keys.STRAYS in self.planted:
             return violation.rule == "rq_place"

@@ -13,7 +13,8 @@ from typing import Any
 import redis
 from greenlet import GreenletExit  # type: ignore[import-untyped]
 
-from proofq.policies.audit import VIEW_RULES, Violation
+from proofq.policies.audit import VIEW_RULES
+from proofq.policies.audit_view import Violation
 from proofq.policies.settlement import Limits
 from proofq.workers import connection, keys
 from proofq.workers.audit import Audit

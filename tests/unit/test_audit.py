@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from proofq.policies.audit import RULES, VIEW_RULES, View, check
+from proofq.policies.audit import RULES, VIEW_RULES, check
+from proofq.policies.audit_view import View
 from proofq.policies.lifecycle import NUMBERS, RQ_STATUS, TERMINAL, WAITING
 from proofq.workers import audit as walks
 from proofq.workers.record import Breadcrumb
@@ -82,6 +83,8 @@ VERIFIED_TASK = view(
     {"verdict": "{}", "claim": "1", "ended_at": "5"},
     [ENDED | {"outcome": "verified"}],
 )
+WAITING_ROW = {"after": '["p"]', "after_open": '["p"]'}
+WAITING_TASK = replace(view([crumb(None, "enqueue_after", "deferred")], WAITING_ROW, []), due=None)
 REPLAYED_TASK = replace(view([BORN, LEASED, STARTED, FAILED, REPLAYED], {"counted": "0"}, [ENDED]))
 WHOLE = {
     "queued": QUEUED_TASK,
@@ -91,6 +94,7 @@ WHOLE = {
     "failed": FAILED_TASK,
     "verified": VERIFIED_TASK,
     "replayed": REPLAYED_TASK,
+    "waiting for another": WAITING_TASK,
 }
 
 
@@ -131,6 +135,12 @@ BROKEN: list[tuple[str, View]] = [
     ("missing_field", changed(FAILED_TASK, {"failure": None})),
     ("missing_field", changed(VERIFIED_TASK, {"verdict": None})),
     ("missing_field", changed(DEFERRED_TASK, {"failure": None})),
+    ("after", changed(WAITING_TASK, {"after_open": '["q"]'})),
+    ("after", changed(WAITING_TASK, {"after_open": "[]"})),
+    ("after", changed(WAITING_TASK, {"after_open": "?"})),
+    ("after", changed(WAITING_TASK, {"after": '["p","t"]'})),
+    ("after", changed(WAITING_TASK, crumbs=[*WAITING_TASK.crumbs, LEASED])),
+    ("lists", changed(WAITING_TASK, due=7.0)),
     ("lease_agrees", changed(RUNNING_TASK, lease=None)),
     ("lease_agrees", changed(RUNNING_TASK, lease="1-b")),
     ("lease_agrees", changed(RUNNING_TASK, owner_known=False)),

@@ -29,7 +29,7 @@ def what_to_enqueue(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--inputs", "document", metavar="JSON", help="Inputs as one JSON object."),
             click.option("--key", help="Idempotency key: the same key with the same inputs is the same task."),
             click.option("--not-before", metavar="TIME", help="Wait until then; ISO 8601 with an offset or Z."),
-            click.option("--after", metavar="ID", multiple=True, help="Not built yet: wait for another task."),
+            click.option("--after", metavar="ID", multiple=True, help="Wait for that task's success; repeatable."),
             click.option("--max-age-s", type=float, metavar="S", help="Expire after so many seconds, waits included."),
             click.option("--undeclared", is_flag=True, help="Enqueue although nobody declares the agent yet."),
         ]
@@ -43,6 +43,7 @@ def what_to_enqueue(function: Callable[..., Any]) -> Callable[..., Any]:
     "proofq enqueue note -i prompt='Summarise a.txt' -i out=a.md",
     'proofq enqueue note --inputs \'{"prompt": "hello", "out": "a.md"}\' --key today --json',
     "proofq enqueue note -i prompt=hello -i out=a.md --not-before 2027-01-31T08:00:00+01:00",
+    "proofq enqueue note -i prompt=hello -i out=b.md --after 3f9c1b2a4d5e6f70",
 )
 @what_to_enqueue
 def enqueue(output: Output, **what: Any) -> None:
@@ -75,7 +76,7 @@ def enqueue_one(
     max_age_s: float | None,
     undeclared: bool,
 ) -> Enqueued:
-    """Enqueue what the options say. Raises BadInput, UnknownAgent, KeyConflict, NotBuilt, RedisUnavailable."""
+    """Enqueue what the options say. Raises BadInput, UnknownAgent, KeyConflict, RedisUnavailable."""
     from proofq.workers import known_agents, producer
 
     known = known_agents.find(opened, agent, undeclared=undeclared)

@@ -2,8 +2,9 @@
 -- ARGV: 1 now_ms or ''; 2 plan: JSON {id, rid, queue, state, event, who, reason, set{}, max_age_ms, not_before_ms|null,
 --       key|null (idempotency key's Redis key), digest, unique_ms,
 --       adopt (bool: the RQ job is there already, and its id among the strays), result{} (a row of RQ's result stream),
---       waits (bool: the state is one of waiting)}; 3.. field, value pairs of RQ's job hash (bytes).
--- Returns: missing (nothing to adopt) | created, id | same, id (this id or this key with these inputs exists) | conflict, id | wrong_type, key, type.
+--       waits (bool: the state is one of waiting), after|null (ids of the tasks that it waits for)}; 3.. field, value pairs of RQ's job hash (bytes).
+-- Returns: missing (nothing to adopt) | unknown, id | ended, id, state (of one to wait for, ended without success) |
+--          met, id (all to wait for have ended in success: nothing to wait for) | created, id | same, id (this id or this key with these inputs exists) | conflict, id | wrong_type, key, type.
 -- At maxmemory it is refused by Redis before anything is written: its first write may grow.
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
@@ -25,6 +26,12 @@ if plan.key ~= '' then
   end
 end
 if there and not plan.adopt then return {'conflict', id} end
+local open, refused = nil, nil
+if plan.after then
+  open, refused = awaited(plan.after)
+  if refused then return refused end
+  if #open == 0 then return {'met', id} end
+end
 
 for field, value in pairs(plan.set) do redis.call('HSET', K.TASK .. id, field, value) end
 local expires = now + plan.max_age_ms
@@ -44,7 +51,7 @@ if plan.adopt then
 end
 if plan.not_before_ms then
   redis.call('HSET', K.TASK .. id, 'not_before', plan.not_before_ms)
-  redis.call('ZADD', K.DUE, plan.not_before_ms, id)
+  if not open then redis.call('ZADD', K.DUE, plan.not_before_ms, id) end
 end
 if plan.key ~= '' then
   redis.call('HSET', plan.key, 'id', id, 'digest', plan.digest, 'until', now + plan.unique_ms)
@@ -52,6 +59,7 @@ if plan.key ~= '' then
   redis.call('PEXPIRE', plan.key, plan.unique_ms + 86400000)
 end
 crumb(id, now, nil, plan.event, plan.state, plan.reason, 0, '', plan.who, plan.rid)
-enter_view(id, queue, RQ_STATUS[plan.state], '', plan.not_before_ms)
+if open then wait_for(id, open) end
+enter_view(id, queue, RQ_STATUS[plan.state], '', not open and plan.not_before_ms or nil)
 rq_result(id, plan.result)
 return {'created', id}

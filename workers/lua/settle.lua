@@ -4,9 +4,11 @@
 --   set{}, drop[] (fields of the task), attempt{} (patch of the attempt's record), owner (whose lease ends; '' = none),
 --   queue, job{} (RQ job hash fields), result{} (a row of RQ's result stream), drop_result (bool),
 --   due_in_ms|null (deferred for so long from now), max_age_ms|null (give the task a new age), bell ('' or whom to ring),
+--   after|null (ids of the tasks that it waits for again),
 --   heeds_cancel (bool: it would lead to another run, so a cancel that was asked goes before it)}
 -- Returns: done, now | already (this very request was carried out before) | changed, state, fence | missing |
---          cancel_asked (nothing was written) | wrong_type, key, type.
+--          cancel_asked (nothing was written) | unknown, id | ended, id, state | met, id (of `after`, see enqueue.lua) |
+--          wrong_type, key, type.
 -- Refused events only append their breadcrumb, from and to the state that is, at most 1,000 in all.
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
@@ -28,6 +30,17 @@ if moved or plan.fence == '' or plan.from == plan.to then
   if moved then return {'changed', row[1], row[2] or ''} end
 end
 if plan.heeds_cancel and row[5] then return {'cancel_asked'} end
+local open, bad = nil, nil
+if plan.after then
+  open, bad = awaited(plan.after)
+  if bad then return bad end
+  if #open == 0 then return {'met', id} end
+end
+local followed = TERMINAL[plan.to] and redis.call('TYPE', K.FOLLOWERS .. id).ok ~= 'none'
+if followed then
+  wrong = misfit({{K.FOLLOWERS .. id, 'list'}, {K.FOLLOWING, 'zset'}})
+  if wrong then return wrong end
+end
 
 open_at_maxmemory()
 if refused then
@@ -70,5 +83,11 @@ elseif plan.due_in_ms or RQ_STATUS[plan.to] == 'deferred' then
 end
 job_fields(id, plan.job)
 rq_result(id, plan.result)
+if open then wait_for(id, open) end
+-- A few are told in this very step; many, and what follows from an end without success, are left to the reapers.
+if followed and not (SUCCESS[plan.to] and tell_followers(id, plan.to, now, plan.job.ended_at, plan.who, 16)) then
+  redis.call('ZADD', K.FOLLOWING, now, id)
+  redis.call('PUBLISH', K.BELL, K.FOLLOWING)
+end
 if plan.bell ~= '' then redis.call('PUBLISH', K.BELL, plan.bell) end
 return {'done', now}

@@ -1,7 +1,7 @@
 -- What wants attention now; reads only.
 -- ARGV: 1 now_ms or ''; 2 host id; 3 limit.
 -- Returns: ok, now, {owner past its deadline, its deadline ('0' = known dead), ...}, {owners on this host},
---          {ids due}, {ids past their age}, {ids of strays} | wrong_type, key, type of the owners, since who cannot see
+--          {ids due}, {ids past their age}, {ids of strays}, {ended tasks whose followers are not all told} | wrong_type, key, type of the owners, since who cannot see
 --          who is alive has no contact. Any other key of a wrong type counts as empty here.
 local now = clock(ARGV[1])
 local wrong = misfit({{K.OWNERS, 'zset'}})
@@ -26,4 +26,5 @@ return {
   neighbours,
   until_now(K.DUE, 'LIMIT', 0, limit),
   until_now(K.AGES, 'LIMIT', 0, limit),
-  strays}
+  strays,
+  until_now(K.FOLLOWING, 'LIMIT', 0, limit)}
