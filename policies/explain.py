@@ -22,7 +22,8 @@ class Story:
     `kind` is the class of the failure the task stands under, or of its last ended attempt ('' = none);
     `failure_reason` its sentence. `taken_over`: the lease was taken from a dead or silent owner. `refused` is the
     last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
-    that declare the agent can do for a queued task: free, busy, suspended, draining, or nobody where there are none;
+    that declare the agent can do for a queued task: free, busy, suspended, draining, nobody where there are none, or
+    paused;
     `ahead`: how many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
     `after`: the (id, state) of the tasks that have yet to end in success before it may run.
     """
@@ -189,6 +190,9 @@ def _service(story: Story) -> tuple[str, str]:
     """Why no slot has taken a queued task yet, and what will."""
     behind = f" It is number {story.ahead + 1} in its queue." if story.ahead else ""
     match story.service:
+        case "paused":
+            seen = f" The agent {story.agent} is paused, so none of its tasks is leased.{behind}"
+            return seen, f"it waits until somebody resumes the agent (`proofq resume {story.agent}`)"
         case "nobody":
             seen = f" No live worker declares the agent {story.agent}.{behind}"
             return seen, "it waits for such a worker (`proofq worker` in the agent's project)"

@@ -235,11 +235,21 @@ def _owner(verb: str) -> Callable[[Heart], Act]:
             "describe": lambda _: heart.store.describe("o", HOST, {"state": "draining"}),
             "bury": lambda _: heart.store.bury("o", HOST, {"dead": "1"}),
             "condemn": lambda _: heart.store.condemn("o", HOST, {"dead": "1"}),
+            "drain": lambda _: heart.store.call("owner", "drain", "o", HOST, 0, '{"drain":"somebody"}'),
             "forget": lambda _: heart.store.forget("o", HOST),
         }
         return acts[verb]
 
     return ready
+
+
+def _turn(verb: str) -> Callable[[Heart], Act]:
+    def turned(heart: Heart) -> Act:
+        if verb == "resume":
+            heart.store.call("pause", "pause", AGENT, "test")
+        return lambda _: heart.store.call("pause", verb, AGENT, "test")
+
+    return turned
 
 
 def _leased(event: Event, stage: str) -> Callable[[Heart], Act]:
@@ -309,7 +319,8 @@ REQUESTS: Final = (
     ),
     Request(
         "lease", _lease,
-        (keys.OWNERS, keys.leases("o"), keys.GRANTS + "o", keys.AGES, keys.STRAYS), _STARTED, "leased", "lease",
+        (keys.OWNERS, keys.leases("o"), keys.GRANTS + "o", keys.AGES, keys.STRAYS, keys.PAUSED),
+        _STARTED, "leased", "lease",
     ),
     Request("beat", _beat, (keys.OWNERS, keys.leases("o"))),
     Request("start", _leased(START, "leased"), _HOLDER[:-1], _MOVED, "running", "start"),
@@ -360,6 +371,9 @@ REQUESTS: Final = (
     Request("enlist", _owner("enlist"), _OF_OWNER),
     Request("describe", _owner("describe"), _OF_OWNER),
     Request("bury", _owner("bury"), _OF_OWNER),
+    Request("drain", _owner("drain"), _OF_OWNER),
+    Request("pause", _turn("pause"), (keys.PAUSED,)),
+    Request("resume", _turn("resume"), (keys.PAUSED,)),
     Request("condemn", _owner("condemn"), _OF_OWNER),
     Request("forget", _owner("forget"), (*_OF_OWNER, keys.GRANTS + "o")),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from proofq.policies import lifecycle
@@ -27,6 +28,7 @@ class Bench:
         self.door = Door(self.store, Limits())
         self.owner = owner
         row = {"id": owner, "name": "bench-worker", "host": "bench-host", "lane": "work", "agents": " ".join(agents)}
+        row |= {"release": "0.0.0", "versions": json.dumps(dict.fromkeys(agents, "bench-version"))}
         self.store.enlist(owner, "bench-host-id", 600_000, row)
 
     def lease(self, task_id: str) -> Lease:
@@ -95,4 +97,4 @@ class Bench:
 
     def forget_agents(self) -> None:
         """Let no worker declare anything any more."""
-        self.store.client.hset(keys.owner(self.owner), "agents", "")
+        self.store.client.hset(keys.owner(self.owner), mapping={"agents": "", "versions": ""})

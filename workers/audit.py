@@ -42,6 +42,7 @@ _TYPES: Final = {
     keys.STRAYS: "hash",
     keys.FOLLOWERS: "list",
     keys.FOLLOWING: "zset",
+    keys.PAUSED: "hash",
 }
 #: Rules of the audit beside those about one task.
 RULES: Final = {

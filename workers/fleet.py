@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from proofq.workers import keys
+from proofq.workers import keys, pausing
 from proofq.workers.reading import reading
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
@@ -25,7 +27,8 @@ class Owner:
 
     `state`: starting, ready (it takes leases), suspended, draining; silent, dead or damaged whatever it said last.
     `pid` is its launcher's. `slots` is 0 where its row does not say. `silent_s`: by how long it has missed its
-    deadline.
+    deadline; `seen_s`: how long ago it beat last, None where nobody can tell. `release` is the version of proofq it
+    runs, '' before it said so; `versions` are those of its agents.
     """
 
     id: str
@@ -38,6 +41,11 @@ class Owner:
     agents: frozenset[str]
     tasks: tuple[str, ...]
     silent_s: float = 0.0
+    seen_s: float | None = None
+    since: int | None = None
+    release: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    draining_asked: bool = False
 
     @property
     def alive(self) -> bool:
@@ -93,7 +101,9 @@ def serves(store: Store, agent: str, lane: str) -> bool:
 def service(store: Store, agent: str, lane: str) -> str:
     """What the live workers that declare the agent can do for a queued task of it now: "free", "busy" where all their
     slots are taken, "suspended" by `rq suspend`, "draining" where none of them takes tasks, "nobody" where there are
-    none."""
+    none; "paused" where somebody paused the agent, whoever declares it."""
+    if agent in pausing.paused(store):
+        return "paused"
     able = [owner for owner in owners(store) if owner.serves(agent, lane)]
     if not able:
         return "nobody"
@@ -131,7 +141,28 @@ def _owner(store: Store, owner_id: str, deadline_ms: float, now_ms: int) -> Owne
         agents=frozenset(row.get("agents", "").split()),
         tasks=tuple(sorted(tasks)),
         silent_s=silent_s,
+        seen_s=_seen_s(deadline_ms, _number(row.get("isolation_ms")), now_ms),
+        since=_number(row.get("since")),
+        release=row.get("release", ""),
+        versions=_versions(row.get("versions", "")),
+        draining_asked="drain" in row,
     )
+
+
+def _seen_s(deadline_ms: float, isolation_ms: int | None, now_ms: int) -> float | None:
+    """A beat moves the deadline to `isolation_ms` after itself; who is buried has none."""
+    if not deadline_ms or isolation_ms is None:
+        return None
+    return max(0.0, now_ms - (deadline_ms - isolation_ms)) / 1000
+
+
+def _versions(raw: str) -> dict[str, str]:
+    """Empty for an older worker, which says none, and for what somebody broke."""
+    try:
+        found = json.loads(raw) if raw else {}
+    except ValueError:
+        return {}
+    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
 
 
 def _number(text: str | None) -> int | None:

@@ -45,6 +45,8 @@ KEY: Final = PREFIX + "key:"
 CATALOGUE: Final = PREFIX + "catalogue"
 #: hash id -> JSON {queue, reason, at}: ids found in a queue that are no task of ours, taken out and kept here.
 STRAYS: Final = PREFIX + "strays"
+#: hash agent -> JSON {at, who}: agents whose tasks are not leased until somebody resumes them. Absent where none is.
+PAUSED: Final = PREFIX + "paused"
 #: pub/sub channel: a queue name when a task becomes ready, an owner when a lease of its should be looked at.
 BELL: Final = PREFIX + "bell"
 

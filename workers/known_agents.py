@@ -69,12 +69,17 @@ def _of_spec(spec: AgentSpec) -> KnownAgent:
 
 def _published(session: Session) -> dict[str, KnownAgent]:
     """Every agent of the catalogue that was published in the last 30 days."""
+    return {name: _of_entry(name, entry) for name, entry in recent(session).items()}
+
+
+def recent(session: Session) -> dict[str, dict[str, Any]]:
+    """The entries of the catalogue that were published in the last 30 days, as their workers wrote them."""
     try:
         entries = session.store.catalogue()
     except ValueError as problem:
         raise DamagedKey(keys.CATALOGUE, "row that is no JSON") from problem
     oldest_s = (session.now_ms() - CATALOGUE_MS) / 1000 if entries else 0.0
-    return {name: _of_entry(name, entry) for name, entry in entries.items() if entry["published_at"] > oldest_s}
+    return {name: entry for name, entry in entries.items() if entry["published_at"] > oldest_s}
 
 
 def _of_entry(name: str, entry: Mapping[str, Any]) -> KnownAgent:

@@ -34,6 +34,9 @@ CLEAN_UP_S = 2.0
 FINAL_CODES = frozenset({2})
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+#: What a supervisor sends that was told through Redis to drain. Unlike TERM it never asks for haste: both lanes may
+#: have been told, and a worker that drains already goes on doing so.
+DRAIN_SIGNAL = signal.SIGUSR1
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ def launch(
 ) -> int:
     """Run the lanes until they are told to end; returns the exit code for this process.
 
-    TERM (or INT, HUP) is passed on to the supervisors, which drain; each further one is passed on too. 0 once all
-    have ended. With `burst` a supervisor that exits 0 has done its work and is not restarted. One that exits with
-    one of `final_codes` ends all lanes, and its code is returned. Children that this process has already are left
-    alone; nothing else below it is left alive.
+    TERM (or INT, HUP) is passed on to the supervisors, which drain; each further one is passed on too. `DRAIN_SIGNAL`
+    is the first TERM, and nothing after it. 0 once all have ended. With `burst` a supervisor that exits 0 has done its
+    work and is not restarted. One that exits with one of `final_codes` ends all lanes, and its code is returned.
+    Children that this process has already are left alone; nothing else below it is left alive.
     """
     return _Launcher(lanes, burst, final_codes, clock or SystemClock()).run()
 
@@ -123,7 +126,7 @@ class _Launcher:
     def _step(self, wake: _Wake) -> None:
         self._start_due()
         for signum in wake.wait(self._pause()):
-            if signum in _STOP_SIGNALS:
+            if signum in _STOP_SIGNALS or (signum == DRAIN_SIGNAL and not self._stopping):
                 self._stop(signum)
         self._reap()
         self._kill_overdue()
@@ -247,7 +250,9 @@ def _waking() -> Iterator[_Wake]:
     reading.setblocking(False)
     writing.setblocking(False)
     # What is ignored stays so: nohup means it.
-    heard = [one for one in (*_STOP_SIGNALS, signal.SIGCHLD) if signal.getsignal(one) is not signal.SIG_IGN]
+    heard = [
+        one for one in (*_STOP_SIGNALS, DRAIN_SIGNAL, signal.SIGCHLD) if signal.getsignal(one) is not signal.SIG_IGN
+    ]
     before = {one: signal.signal(one, lambda *_: None) for one in heard}
     signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     with reading, writing:

@@ -127,6 +127,8 @@ class Owner:
         self._unknown: dict[tuple[str, str], int] = {}
         self._acknowledged_s = self._clock.boottime()
         self.retired = False
+        #: Whether somebody asked through Redis that this worker drains.
+        self.drain_asked = False
 
     @property
     def isolation_ms(self) -> int:
@@ -169,6 +171,7 @@ class Owner:
         for held, number, _ in news:
             if number:
                 held.written(number, sent_s)
+        self.drain_asked = self.drain_asked or answer.drain
         self._look_for_orphans(answer.held)
         for held in self.holding():
             fence, cancel = answer.held.get(held.task_id, ("", False))

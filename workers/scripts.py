@@ -27,6 +27,7 @@ NAMES: Final = (
     "aside",
     "peek",
     "census",
+    "pause",
 )
 
 Argument = str | bytes | int

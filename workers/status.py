@@ -6,16 +6,17 @@ kept by the scripts that move them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies import lifecycle
-from proofq.workers import connection, fleet, keys
+from proofq.workers import connection, fleet, keys, pausing
 from proofq.workers.census import Census, QueueHead
 from proofq.workers.clock import iso
 from proofq.workers.connection import Condition
 from proofq.workers.fleet import Owner, Suspension
+from proofq.workers.pausing import Paused
 from proofq.workers.reading import reading
 from proofq.workers.store import Store
 
@@ -30,6 +31,7 @@ class Status:
     owners: list[Owner]
     server: Condition
     suspended: Suspension | None = None
+    paused: Sequence[Paused] = ()
 
     def document(self) -> dict[str, Any]:
         """Under the names of the contract. `gates` and `incidents` are empty: they are not built yet."""
@@ -41,6 +43,7 @@ class Status:
             "incidents": [],
             "oldest_queued": None if oldest is None else {"id": oldest.head, "age_s": self.age_s(oldest)},
             "unserved": [{"lane": one.lane, "agent": one.agent, "queued": one.length} for one in self.unserved()],
+            "paused": [one.to_dict() for one in self.paused],
             "redis": {
                 "used_bytes": self.server.used_bytes,
                 "max_bytes": self.server.max_bytes,
@@ -84,6 +87,13 @@ class Status:
                 f"no live worker declares agent {queue.agent}, for which {_tasks(queue.length)} of lane {queue.lane} "
                 "must wait; start `proofq worker` where it is declared."
             )
+        for one in self.paused:
+            waiting = sum(queue.length for queue in self.census.queues if queue.agent == one.agent)
+            since = f" since {iso(one.at)} by {one.who}" if one.at else ""
+            yield (
+                f"agent {one.agent} is paused{since}, and {_tasks(waiting)} must wait; "
+                f"`proofq resume {one.agent}` lets them run."
+            )
         for owner in self.owners:
             if not owner.alive:
                 yield _lost(owner)
@@ -99,11 +109,12 @@ class Status:
 
 
 def read(store: Store) -> Status:
-    """Raises RedisUnavailable, and DamagedKey where the list of owners is none."""
+    """Raises RedisUnavailable, and DamagedKey where the list of owners or of paused agents is none."""
     census = store.census()
     with reading(keys.OWNERS):
         server = connection.condition(store.client)
-    return Status(census, fleet.owners(store), server, fleet.suspension(store))
+    paused = list(pausing.paused(store).values())
+    return Status(census, fleet.owners(store), server, fleet.suspension(store), paused)
 
 
 def _worker(owner: Owner) -> dict[str, Any]:

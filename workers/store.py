@@ -6,7 +6,6 @@ same request again (same request id) is safe for each verb. Who decides to try a
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,10 +95,12 @@ class Written:
 
 @dataclass(frozen=True)
 class Beat:
-    """The server's time and every lease the owner holds: task id -> (fence, whether its cancel was asked)."""
+    """The server's time, every lease the owner holds (task id -> (fence, whether its cancel was asked)), and whether
+    somebody wants it to drain."""
 
     now: int
     held: dict[str, tuple[str, bool]]
+    drain: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ class Store:
             return None
         flat = [text(value) for value in answer[2]]
         held = {flat[i]: (flat[i + 1], flat[i + 2] != "") for i in range(0, len(flat), 3)}
-        return Beat(int(answer[1]), held)
+        return Beat(int(answer[1]), held, answer[3] != b"")
 
     def watch(self, host_id: str, limit: int = 50) -> Watch:
         answer = self.call("watch", host_id, limit)
@@ -392,8 +393,3 @@ class UnreadableRow(Exception):
 
 class StaleOwner(Exception):
     """An owner that is buried, forgotten or late with its beat asked for a lease."""
-
-
-def replace(lease: Lease, **changes: Any) -> Lease:
-    """The same lease with newer fields of its task."""
-    return dataclasses.replace(lease, task=dataclasses.replace(lease.task, **changes))

@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import proofq
 from proofq.policies import isolation, passing
 from proofq.policies.agent import AgentSpec
 from proofq.policies.settlement import Limits
+from proofq.workers import draining, keys, proctree, rq_view
 from proofq.workers import host as hosts
-from proofq.workers import keys, proctree
 from proofq.workers.attempt import Attempts, Performer, Prover
 from proofq.workers.bell import Bell
 from proofq.workers.door import Door
@@ -91,6 +92,7 @@ class Supervisor:
         self._look_now = threading.Event()
         self._looked = threading.Event()
         self._begin_again = False
+        self._drain_passed_on = False
         limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes, settings.max_wait_s)
         door = Door(store, limits)
         self._owner = Owner(store, owner_id, settings.isolation_s, self._on_retired, self._on_orphan)
@@ -158,6 +160,10 @@ class Supervisor:
             "launcher_pid": self._post.launcher_pid,
             "state": "starting",
             "agents": " ".join(sorted(self._agents)),
+            "release": proofq.__version__,
+            "versions": rq_view.compact(
+                {name: spec.version for name, spec in self._agents.items() if spec.lane == self._post.lane}
+            ),
             **hosts.process_fields("supervisor", supervisor),
             **hosts.process_fields("forkserver", forkserver),
         }
@@ -228,6 +234,8 @@ class Supervisor:
         while not self._stop.is_set():
             try:
                 self._owner.beat()
+                if self._owner.drain_asked and not self._drain_passed_on:
+                    self._drain_passed_on = draining.pass_on(self._post.launcher_pid)
                 if not heard:
                     log.warning("redis_back", extra={"silent_s": round(self._owner.silent_s(), 1)})
                 heard = True
@@ -313,6 +321,7 @@ class Supervisor:
             name: {
                 "version": spec.version,
                 "lane": spec.lane,
+                "provider": spec.provider,
                 "inputs_schema": dict(spec.inputs_schema),
                 "timeout_s": spec.timeout_s,
                 "max_attempts": spec.max_attempts,

@@ -132,8 +132,8 @@ def failure(failed: Failure | None) -> dict[str, Any] | None:
 
 
 def waiting_for(store: Store, task: Task) -> dict[str, Any] | None:
-    """What a task waits for: a worker, a slot (all are taken), `rq resume`, other tasks, a time or a human; None for
-    none of these."""
+    """What a task waits for: a worker, a slot (all are taken), its paused agent, `rq resume`, other tasks, a time or a
+    human; None for none of these."""
     match task.state:
         case lifecycle.QUEUED:
             return _queued_for(store, task)
@@ -152,7 +152,7 @@ def _queued_for(store: Store, task: Task) -> dict[str, Any] | None:
     if service == "suspended":
         suspended = fleet.suspension(store)
         return {"what": "resume", "name": "rq", "until": iso(suspended.until) if suspended else None}
-    what = {"nobody": "worker", "draining": "worker", "busy": "slot"}.get(service)
+    what = {"nobody": "worker", "draining": "worker", "busy": "slot", "paused": "paused"}.get(service)
     return {"what": what, "name": task.agent, "until": None} if what else None
 
 

@@ -28,6 +28,8 @@ AGAIN = {
     "reap": b"taken",
     "restore": b"kept",
     "forget": b"unknown",
+    "pause": b"already",
+    "resume": b"already",
 }
 #: What a request sent again may renew: it holds a time.
 RENEWED = {"beat": {keys.OWNERS.encode()}, "enlist": {keys.OWNERS.encode(), keys.owner("o").encode()}}

@@ -22,12 +22,14 @@ from proofq.workers.cli.command import Group, example_text, exit_code_text
 from proofq.workers.cli.demo import demo
 from proofq.workers.cli.doctor import doctor
 from proofq.workers.cli.enqueue import enqueue
+from proofq.workers.cli.fleet import agents, workers
 from proofq.workers.cli.logs import logs
 from proofq.workers.cli.redis import redis
 from proofq.workers.cli.render import Output, plain
 from proofq.workers.cli.run import run
 from proofq.workers.cli.show import show
 from proofq.workers.cli.status import status
+from proofq.workers.cli.steer import drain, pause, resume
 from proofq.workers.cli.tasks import tasks
 from proofq.workers.cli.why import why
 from proofq.workers.cli.worker import worker
@@ -53,7 +55,10 @@ def cli() -> None:
     """
 
 
-for each in (enqueue, run, worker, show, why, logs, tasks, status, cancel, replay, audit, doctor, redis, demo):
+for each in (
+    enqueue, run, worker, show, why, logs, tasks, status, agents, workers, cancel, replay, pause, resume, drain, audit,
+    doctor, redis, demo,
+):  # fmt: skip
     cli.add_command(each)
 notbuilt.add_to(cli)
 

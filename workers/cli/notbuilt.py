@@ -11,11 +11,6 @@ from proofq.workers.errors import NotBuilt
 
 #: Command -> what it will do.
 COMMANDS: Final[dict[str, str]] = {
-    "agents": "who declares which agent, in which version",
-    "workers": "the workers that live",
-    "drain": "let a worker finish and leave",
-    "pause": "stop leasing tasks of an agent",
-    "resume": "lease tasks of a paused agent again",
     "gate": "the gates of providers",
     "incident": "causes that hit many tasks",
     "registry": "what was spawned on a host",

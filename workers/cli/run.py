@@ -157,7 +157,10 @@ class _Follower:
         self._lonely_told = True
         if self._state == lifecycle.QUEUED:
             task = self._store.read(self._id)
-            if not fleet.serves(self._store, task.agent, task.lane):
+            service = fleet.service(self._store, task.agent, task.lane)
+            if service == "paused":
+                self._progress.say(f"{task.agent} is paused; `proofq resume {task.agent}` lets it run")
+            if service == "nobody":
                 self._progress.say(f"no live worker declares {task.agent}; start one with `proofq worker`")
 
 

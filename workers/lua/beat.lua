@@ -1,7 +1,7 @@
 -- Renews every lease of an owner: moves the time at which it counts as silent.
 -- ARGV: 1 now_ms or ''; 2 owner; 3 isolation_ms; 4 JSON [[id, fence, evidence as JSON text], ...]: what attempts that it
 --       holds have told of their progress since the last beat, kept in their records; '' for nothing.
--- Returns: ok, now, {id, fence, '1' if its cancel was asked else '', ...} | unknown (buried or forgotten: step back) |
+-- Returns: ok, now, {id, fence, '1' if its cancel was asked else '', ...}, who wants it to drain or '' | unknown (buried or forgotten: step back) |
 --          wrong_type, key, type.
 local now = clock(ARGV[1])
 local owner = ARGV[2]
@@ -30,4 +30,6 @@ if ARGV[4] ~= '' then
     end
   end
 end
-return {'ok', now, answer}
+-- Its row is not needed to renew leases: one that somebody broke is passed over.
+local drain = redis.pcall('HGET', K.OWNER .. owner, 'drain')
+return {'ok', now, answer, type(drain) == 'string' and drain or ''}

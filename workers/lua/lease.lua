@@ -5,13 +5,20 @@
 --          wrong_type, key, type. A re-sent request returns the grant it already made, while that lease is held.
 -- Ids that are no task of ours, or whose state makes a wish of it that RQ's tools put them here, go among the strays,
 -- where a reaper looks after them; of any other state, they are taken out and the refusal is recorded. At most 64 in
--- one call.
+-- one call. Queues of paused agents are passed over.
 local now = clock(ARGV[1])
 local owner, slot, rid, random, wall = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local from, to = ARGV[9], ARGV[10]
 local wrong = misfit({
   {K.OWNERS, 'zset'}, {K.LEASES .. owner, 'hash'}, {K.GRANTS .. owner, 'hash'}, {K.AGES, 'zset'}, {K.STRAYS, 'hash'}})
 if wrong then return wrong end
+-- Where nobody is paused this is all that it costs.
+local fit, kind = typed(K.PAUSED, 'hash')
+if not fit then return {'wrong_type', K.PAUSED, kind} end
+local paused = {}
+for _, agent in ipairs(kind == 'hash' and redis.call('HKEYS', K.PAUSED) or {}) do
+  paused['work.' .. agent], paused['meta.' .. agent] = true, true
+end
 local deadline = owner_deadline(owner)
 if not deadline or deadline == 0 then return {'unknown_owner'} end
 if deadline <= now then return {'silent'} end
@@ -34,7 +41,7 @@ local looked = 0
 for i = 11, #ARGV do
   local queue = ARGV[i]
   local list = K.RQ_QUEUE .. queue
-  while typed(list, 'list') and looked < 64 do
+  while not paused[queue] and typed(list, 'list') and looked < 64 do
     local id = redis.call('LINDEX', list, 0)
     if not id then break end
     looked = looked + 1

@@ -1,7 +1,7 @@
 -- Comings and goings of owners.
 -- ARGV: 1 now_ms or ''; 2 verb; 3 owner; 4 host id; 5 isolation_ms; 6 JSON object of fields
 --   enlist: a supervisor begins to own. bury: its process tree is known to be dead (or it left): its leases may be taken
---   at once. condemn: the same for an owner that has been silent past its deadline, decided here and now, so that a
+--   at once. drain: somebody wants it to finish and leave; its next beat says so. condemn: the same for an owner that has been silent past its deadline, decided here and now, so that a
 --   beat that comes after it is refused. forget: drops the rows of an owner that is buried or silent and holds nothing any more.
 -- Returns: ok | unknown | alive (it is not past its deadline) | kept (it still holds leases) | wrong_type, key, type.
 local now = clock(ARGV[1])
@@ -27,6 +27,8 @@ if verb == 'enlist' then
   redis.call('HSET', K.OWNER .. owner, 'host_id', host, 'isolation_ms', ARGV[5], 'since', now)
 elseif verb == 'bury' or verb == 'condemn' then
   redis.call('ZADD', K.OWNERS, 0, owner)
+  redis.call('PUBLISH', K.BELL, owner)
+elseif verb == 'drain' then
   redis.call('PUBLISH', K.BELL, owner)
 end
 if verb == 'forget' then
