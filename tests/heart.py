@@ -84,9 +84,9 @@ class Recorder:
 class Heart:
     """Store and door on one client; owners are enlisted as they are named."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, own_connections: bool = False) -> None:
         self.client: Any = client
-        self.runner = Recorder(RedisRunner(client))
+        self.runner = Recorder(RedisRunner(client, own_connections=own_connections))
         self.clock = SystemClock()
         self.store = Store(client, self.runner, self.clock)
         self.door = Door(self.store, Limits())

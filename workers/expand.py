@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 from proofq.policies import adapters, inputs, placeholders, redaction
 from proofq.policies.agent import AgentSpec, Proof, Provider
@@ -49,12 +50,20 @@ class Expander:
     state_dir: Path
     providers: Mapping[str, Provider]
     environ: Mapping[str, str]
+    #: By task and attempt, for as long as somebody holds it: who performs an attempt and who proves it ask alike.
+    _held: WeakValueDictionary[tuple[str, int], Expanded] = field(default_factory=WeakValueDictionary, repr=False)
 
     def expand(self, task: Task, spec: AgentSpec, repair: str | None = None) -> Expanded:
         """`Unfit` when the inputs break the schema, or a placeholder cannot take their values.
 
         `repair`: why the last attempt's output was refused; passed on as PROOFQ_REPAIR.
         """
+        held = self._held.get((task.id, task.attempt))
+        if held is None:
+            held = self._held[task.id, task.attempt] = self._expand(task, spec, repair)
+        return held
+
+    def _expand(self, task: Task, spec: AgentSpec, repair: str | None) -> Expanded:
         problems = inputs.validate(spec.inputs_schema, task.inputs)
         if problems:
             raise Unfit("; ".join(problems))

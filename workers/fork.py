@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import errno
 import fcntl
 import json
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: When memory runs out the kernel takes agents before the supervisor; 0 is neutral, 1000 the first to go.
 _OOM_SCORE = b"500"
 _EXIT_NOT_STARTED = 127
+_SIGCHLD, _SIG_DFL, _SIG_SETMASK = int(signal.SIGCHLD), int(signal.SIG_DFL), int(signal.SIG_SETMASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,10 @@ def _step(name: str, act: Callable[[], None]) -> None:
 
 def _reset_signals() -> None:
     """Back to what a new process has; what Python ignores stays ignored until an exec."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # The module below `signal`: to look every number up among its enums touches pages that each child must copy.
+    _signal.set_wakeup_fd(-1)
+    _signal.signal(_SIGCHLD, _SIG_DFL)
+    _signal.pthread_sigmask(_SIG_SETMASK, ())
 
 
 def _arrange(stage: Stage) -> None:

@@ -24,6 +24,16 @@ def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool], dam
     Each call must be safe to repeat: the verbs of the store are, when the same request id is sent. A damaged key is
     tried again too, for `damaged_s` seconds on end: an operator may mend it.
     """
+    try:
+        return call()
+    except (RedisUnavailable, DamagedKey) as problem:
+        # Not worth its price for the first call, which nearly always succeeds.
+        return _again(call, problem, clock, give_up, damaged_s)
+
+
+def _again(call: Callable[[], T], problem: Exception, clock: Clock, give_up: Callable[[], bool], damaged_s: float) -> T:
+    """From the first failure on; it counts as the first try."""
+    failed: Exception | None = problem
     sound_s = clock.boottime()
 
     def stop(state: tenacity.RetryCallState) -> bool:
@@ -39,7 +49,15 @@ def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool], dam
         sleep=clock.sleep,
         reraise=True,
     )
-    return retrying(call)
+
+    def tried() -> T:
+        nonlocal failed
+        first, failed = failed, None
+        if first is not None:
+            raise first
+        return call()
+
+    return retrying(tried)
 
 
 def tries(count: int) -> Callable[[], bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import selectors
+import select
 import threading
 from collections import deque
 from contextlib import suppress
@@ -171,13 +171,18 @@ class Streams:
 
 
 class Pump:
-    """The thread that reads all pipes. Owns the descriptors it is given."""
+    """The thread that reads all pipes. Owns the descriptors it is given.
+
+    Speaks to epoll itself: three pipes come and go with each attempt, and a selector's books about them cost more than
+    the reading.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._sources: dict[int, tuple[Streams, str]] = {}
         self._orders: deque[Callable[[], None]] = deque()
         self._open: dict[Streams, dict[int, str]] = {}
         self._closing = False
@@ -203,20 +208,19 @@ class Pump:
 
     def _run(self) -> None:
         while not self._closing:
-            for key, _ in self._selector.select():
-                if key.fd == self._wake:
+            for fd, _ in self._epoll.poll():
+                if fd == self._wake:
                     with suppress(BlockingIOError):
                         os.eventfd_read(self._wake)
                 else:
-                    streams, name = key.data
-                    self._guarded(partial(self._read, streams, name, key.fd))
+                    self._guarded(partial(self._read, *self._sources[fd], fd))
             while self._orders:
                 self._guarded(self._orders.popleft())
         for streams in list(self._open):
             for fd in list(self._open[streams]):
                 self._forget(streams, fd)
             streams.close()
-        self._selector.close()
+        self._epoll.close()
         os.close(self._wake)
 
     def _guarded(self, act: Callable[[], object]) -> None:
@@ -230,7 +234,8 @@ class Pump:
         self._open[streams] = {fd: name for name, fd in descriptors.items()}
         for name, fd in descriptors.items():
             os.set_blocking(fd, False)
-            self._selector.register(fd, selectors.EVENT_READ, (streams, name))
+            self._sources[fd] = streams, name
+            self._epoll.register(fd, select.EPOLLIN)
 
     def _read(self, streams: Streams, name: str, fd: int) -> int:
         """One read; 0 when there is nothing now or will never be again."""
@@ -258,7 +263,8 @@ class Pump:
 
     def _forget(self, streams: Streams, fd: int) -> None:
         self._open[streams].pop(fd, None)
-        self._selector.unregister(fd)
+        # The last descriptor of a pipe's end takes it off the epoll as well.
+        del self._sources[fd]
         os.close(fd)
 
     def _close(self) -> None:

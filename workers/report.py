@@ -120,7 +120,7 @@ class ReportReader:
 
     def _take(self, line: bytes) -> None:
         try:
-            said = json.loads(line, parse_constant=_no_number)
+            said = _DECODER.decode(line.decode("utf-8"))
         except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict) or len(said) != 1:
@@ -150,3 +150,7 @@ class ReportReader:
 def _no_number(word: str) -> None:
     """NaN or Infinity, which an agent that writes to the pipe itself may say and nobody after us could keep."""
     raise ValueError(f"{word} is no JSON number")
+
+
+#: Made once: as a call's option each line would pay for a decoder of its own.
+_DECODER = json.JSONDecoder(parse_constant=_no_number)

@@ -120,7 +120,11 @@ def result_row(state: str, value: Any, reason: str) -> dict[str, str]:
 
 def compact(value: Any) -> str:
     """JSON as Redis keeps it: short, UTF-8, no NaN."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+#: Made once: as a call's options each text would pay for an encoder of its own.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 #: rq's Job wants a connection at birth; this one is never used.

@@ -12,6 +12,7 @@ import redis
 from proofq.policies.lifecycle import DEFERRED, FROM_OUTSIDE, NUMBERS, RQ_STATUS, SUCCESS, TABLE, TERMINAL
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
+from proofq.workers.own_connection import OwnConnection
 
 NAMES: Final = (
     "enqueue",
@@ -99,7 +100,7 @@ class RedisRunner:
 
     def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
         try:
-            answer: list[Any] = self._scripts[name](args=list(arguments), client=self._of_thread())
+            answer: list[Any] = self._send(name, list(arguments))
         except (redis.ConnectionError, redis.TimeoutError, OSError) as problem:
             raise RedisUnavailable(f"Redis did not answer ({type(problem).__name__}); is it running?") from problem
         except redis.ResponseError as problem:
@@ -111,10 +112,9 @@ class RedisRunner:
             raise DamagedKey(answer[1].decode("utf-8", "replace"), answer[2].decode())
         return answer
 
-    def _of_thread(self) -> redis.Redis:
+    def _send(self, name: str, arguments: list[Any]) -> Any:
         if self._own is None:
-            return self._client
-        if not hasattr(self._own, "client"):
-            self._own.client = redis.Redis(connection_pool=self._client.connection_pool, single_connection_client=True)
-        client: redis.Redis = self._own.client
-        return client
+            return self._scripts[name](args=arguments)
+        if not hasattr(self._own, "connection"):
+            self._own.connection = OwnConnection(self._client.connection_pool)
+        return self._own.connection.run(self._scripts[name], arguments)

@@ -27,6 +27,10 @@ MAX_FDS = 16
 
 _LENGTH = struct.Struct(">I")
 _CHUNK = 256 * 1024
+#: Ancillary data of one read: room for the most descriptors there may be.
+_ROOM = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+#: Made once: as a call's option each message would pay for an encoder of its own.
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class WireError(Exception):
@@ -79,7 +83,7 @@ class Decoder:
 
 def encode(body: dict[str, Any], fd_count: int = 0, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
     """One frame. Raises WireError when it is too long, TypeError or ValueError when it is no strict JSON."""
-    text = json.dumps({**body, "fds": fd_count} if fd_count else body, allow_nan=False, separators=(",", ":"))
+    text = _ENCODER.encode({**body, "fds": fd_count} if fd_count else body)
     if len(text) > max_bytes:
         raise WireError(f"a message of {len(text)} bytes; at most {max_bytes} are sent")
     return _LENGTH.pack(len(text)) + text.encode("ascii")
@@ -155,6 +159,9 @@ class Channel:
             if not data:
                 self.eof = True
             messages.extend(self._decoder.feed(data, fds))
+            if len(data) < _CHUNK and not fds:
+                # All there was, but for what stands behind descriptors, where the kernel stops.
+                break
         return messages
 
     def receive(self, timeout_s: float | None = None) -> Iterator[Message]:
@@ -174,8 +181,9 @@ class Channel:
         return self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
 
     def _recvmsg(self) -> tuple[bytes, list[int]]:
-        room = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
-        data, rights, flags, _ = self._sock.recvmsg(_CHUNK, room, socket.MSG_CMSG_CLOEXEC)
+        data, rights, flags, _ = self._sock.recvmsg(_CHUNK, _ROOM, socket.MSG_CMSG_CLOEXEC)
+        if not rights and not flags & socket.MSG_CTRUNC:
+            return data, []
         fds = array.array("i")
         for level, kind, payload in rights:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -189,7 +197,7 @@ class Channel:
 
 def _parse(frame: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(frame)
+        body = json.loads(frame.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise WireError(f"a frame that is no JSON: {error}") from error
     if not isinstance(body, dict):

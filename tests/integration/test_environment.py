@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,14 @@ def test_an_adapter_turns_its_program_down(tmp_path):
     declared = given(tmp_path, adapter="claude", pass_env=("API_TIMEOUT_MS",), env={"CLAUDE_CODE_MAX_RETRIES": "7"})
     assert (declared["API_TIMEOUT_MS"], declared["CLAUDE_CODE_MAX_RETRIES"]) == ("5", "7")
     assert declared["DISABLE_TELEMETRY"] == "1"
+
+
+def test_who_proves_an_attempt_sees_what_is_performed(tmp_path):
+    """One expansion for as long as somebody holds it, of this attempt alone; nothing is kept after it."""
+    expander = Expander(tmp_path, tmp_path / "state", PROVIDERS, WORKER)
+    spec = AgentSpec("note", "command", command=("true",))
+    held = expander.expand(TASK, spec, "no JSON")
+    assert expander.expand(TASK, spec) is held
+    assert expander.expand(replace(TASK, attempt=3), spec) is not held
+    del held
+    assert "PROOFQ_REPAIR" not in expander.expand(TASK, spec).env

@@ -42,11 +42,11 @@ def proxy(redis_server: PrivateServer, redis_client: redis.Redis) -> Iterator[Lo
         yield opened
 
 
-@pytest.fixture
-def heart(proxy: LosingProxy) -> Iterator[Heart]:
-    """A store that speaks through the proxy."""
+@pytest.fixture(params=["pool", "own"])
+def heart(proxy: LosingProxy, request: pytest.FixtureRequest) -> Iterator[Heart]:
+    """A store that speaks through the proxy, as a command does it and as a worker does it."""
     client = connection.client(proxy.url)
-    yield Heart(client)
+    yield Heart(client, own_connections=request.param == "own")
     client.close()
 
 
