@@ -18,8 +18,8 @@ from proofq.policies.failure import Failure
 FUNCTION: Final = "proofq.run"
 #: Fields of RQ's job hash (rq 2.12) that ask for something we do not do, and what to use instead.
 REFUSED: Final[Mapping[str, str]] = {
-    "dependency_id": "depends_on: enqueue the task when the other has ended",
-    "dependency_ids": "depends_on: enqueue the task when the other has ended",
+    "dependency_id": "depends_on: enqueue it with proofq, after=[the other task]",
+    "dependency_ids": "depends_on: enqueue it with proofq, after=[the other task]",
     "retries_left": "Retry: the failure's class decides, within the agent's max_attempts",
     "repeats_left": "Repeat: declare a schedule",
     "success_callback_name": "on_success: read the task's end",

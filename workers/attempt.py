@@ -357,4 +357,5 @@ _EVENTS: Mapping[str, Callable[[str, AgentSpec], Event]] = {
     "lost": _given_back("the lease was taken by somebody else"),
     "guard": lambda name, _: _lost(name, "a process of its worker died", death=True),
     "shutdown": _given_back("the worker was shut down"),
+    "killed": lambda name, _: Event("failed", name, failure=Failure("crash", "RQ's kill-horse command", source="host")),
 }

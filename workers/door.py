@@ -90,11 +90,15 @@ class Settled:
 
 
 class Door:
-    """Settles events. `limits` are the bounds of this worker's settings."""
+    """Settles events. `limits` are the bounds of this worker's settings; `on_end` is told of each attempt that ended
+    here, and in which state its task is now."""
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, limits: Limits, on_end: Callable[[Lease, str], None] = lambda _lease, _state: None
+    ) -> None:
         self.store = store
         self.limits = limits
+        self._on_end = on_end
         self._clock = store.clock
 
     def settle(self, lease: Lease, event: Event, give_up: Callable[[], bool] = lambda: False) -> Settled:
@@ -129,6 +133,8 @@ class Door:
             if event.name == "baseline":
                 fields["baseline"] = dict(event.fields)
             kept = replace(lease, task=replace(task, **fields))
+        else:
+            self._on_end(lease, to)
         return Settled(True, to, decision.event, decision.reason, kept)
 
     def apply(self, task_id: str, event: Event, give_up: Callable[[], bool] = lambda: True) -> Settled:

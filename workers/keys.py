@@ -63,6 +63,14 @@ RQ_CANCELED: Final = "rq:canceled:"
 RQ_SCHEDULED: Final = "rq:scheduled:"
 #: string: while it exists RQ's workers, and ours, take nothing (`rq suspend`, `rq resume`); it may expire.
 RQ_SUSPENDED: Final = "rq:suspended"
+#: set of the keys of all workers, one of those of each queue, and a hash per worker: each of our slots is one.
+RQ_WORKERS: Final = "rq:workers"
+RQ_WORKERS_OF: Final = "rq:workers:"
+RQ_WORKER: Final = "rq:worker:"
+#: pub/sub channel, one per worker: commands to it.
+RQ_COMMANDS: Final = "rq:pubsub:"
+#: The slot under which a lease stands that was taken over.
+REAPER_SLOT: Final = "reaper"
 
 #: RQ's registry (a zset per queue) of each RQ status that has one.
 RQ_REGISTRY: Final[dict[str, str]] = {
@@ -128,6 +136,11 @@ def rq_results(task_id: str) -> str:
 def rq_registry(status: str, queue: str) -> str:
     """The zset of `queue` for RQ's `status`; KeyError for `queued`, which has none."""
     return RQ_REGISTRY[status] + queue
+
+
+def rq_worker_name(worker: str, lane: str, slot: str) -> str:
+    """A slot as a worker of RQ's; common.lua puts the same together."""
+    return f"{worker}.{lane}.{slot}"
 
 
 def queue_of(lane: str, agent: str) -> str:

@@ -17,7 +17,7 @@ from proofq.workers.store import Store
 
 log = logging.getLogger(__name__)
 
-Stop = Literal["timeout", "stalled", "cancel", "drain", "isolated", "lost", "guard"]
+Stop = Literal["timeout", "stalled", "cancel", "drain", "isolated", "lost", "guard", "killed"]
 #: Beats for which a lease must be in no slot's hands before somebody else of this owner settles it.
 ORPHAN_BEATS: Final = 15
 #: Seconds between two times that one attempt's progress is written down.

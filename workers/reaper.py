@@ -169,7 +169,7 @@ class Reaper:
                 return False
             death = not left and settlement.is_charged(task.facts, task.trial, self._door.limits)
             lease = self._store.reap(
-                task, owner, self._owner.id, slot="reaper", request=self._store.clock.token(), death=death,
+                task, owner, self._owner.id, slot=keys.REAPER_SLOT, request=self._store.clock.token(), death=death,
                 reason=reason, who=self._name,
             )  # fmt: skip
         except (UnknownTask, ValueError) as problem:

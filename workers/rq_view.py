@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from rq.job import Job, JobStatus
 from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.utils import utcformat
+from rq.version import VERSION
 
 from proofq.policies import strict_json
 from proofq.policies.adoption import FUNCTION, ForeignJob
@@ -116,6 +118,20 @@ def result_row(state: str, value: Any, reason: str) -> dict[str, str]:
         return {"type": str(Result.Type.SUCCESSFUL.value), "return_value": serialised}
     packed = base64.b64encode(zlib.compress(reason.encode("utf-8", "replace"))).decode()
     return {"type": str(Result.Type.FAILED.value), "exc_string": packed}
+
+
+def worker_fields(queues: Sequence[str], pid: int, host: str, birth: datetime, now: datetime) -> dict[str, str]:
+    """What rq's `Worker.serialize` says of a worker. Nobody asks Redis by which address it sees us."""
+    return {
+        "birth": utcformat(birth),
+        "last_heartbeat": utcformat(now),
+        "queues": ",".join(queues),
+        "pid": str(pid),
+        "hostname": host,
+        "ip_address": "unknown",
+        "version": VERSION,
+        "python_version": sys.version,
+    }
 
 
 def compact(value: Any) -> str:

@@ -22,6 +22,7 @@ NAMES: Final = (
     "follow",
     "reap",
     "owner",
+    "rq_rows",
     "watch",
     "restore",
     "parked",

@@ -28,6 +28,8 @@ from proofq.workers.insist import insist, tries
 from proofq.workers.owner import Owner, Stop
 from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease
+from proofq.workers.rq_commands import RqCommands
+from proofq.workers.rq_rows import RqRows
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.settings import Settings
 from proofq.workers.slots import Slots
@@ -94,8 +96,11 @@ class Supervisor:
         self._begin_again = False
         self._drain_passed_on = False
         limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes, settings.max_wait_s)
-        door = Door(store, limits)
         self._owner = Owner(store, owner_id, settings.isolation_s, self._on_retired, self._on_orphan)
+        queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
+        self._rq_rows = RqRows(store, self._owner, post.name, post.lane, post.slots, post.launcher_pid, queues)
+        door = Door(store, limits, self._rq_rows.count)
+        self._rq_commands = RqCommands(post.name, post.lane, post.slots, self._owner, door, self._shut_down)
         self._attempts = Attempts(
             door,
             self._owner,
@@ -112,7 +117,6 @@ class Supervisor:
         self._reaper = Reaper(
             store, door, self._owner, self._host, post.name, agents, self._adopt_later
         )  # fmt: skip
-        queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
         self._queues = frozenset(queues)
         self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, hands.usable)
         self._adoptions = ThreadPoolExecutor(4, thread_name_prefix="adopt")
@@ -124,6 +128,10 @@ class Supervisor:
         if self._drain_asked.is_set():
             self._hurry.set()
         self._drain_asked.set()
+
+    def _shut_down(self) -> None:
+        """Asks the launcher, so that both lanes drain and neither is started again."""
+        draining.pass_on(self._post.launcher_pid)
 
     def on_guard_lost(self, why: str) -> None:
         """A process that this one guards with is dead; everything below has been killed. Settle, then begin again."""
@@ -140,7 +148,9 @@ class Supervisor:
         self._thread(self._heart, "heart")
         self._thread(self._isolation_watch, "isolation")
         self._thread(self._reap, "reaper")
-        self._thread(Bell(self._store.client, self._clock, self._on_ring, self._stop).listen, "bell")
+        commands = self._rq_commands
+        bell = Bell(self._store.client, self._clock, self._on_ring, self._stop, commands.channels, commands.hear)
+        self._thread(bell.listen, "bell")
         self._slots.start()
         self._describe("ready")
         log.info("worker_ready", extra={"lane": self._post.lane, "slots": self._post.slots, "owner": self._owner.id})
@@ -258,6 +268,7 @@ class Supervisor:
         while not self._stop.is_set():
             try:
                 self._reaper.run_once()
+                self._rq_rows.say(self._drain_asked.is_set())
                 if self._clock.boottime() - published_s > CATALOGUE_S:
                     published_s = self._clock.boottime()
                     self._publish()

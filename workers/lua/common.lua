@@ -107,6 +107,11 @@ local function count_as(id, queue, state)
   redis.pcall('ZADD', K.STATES .. string.match(queue, '^[^.]*'), STATE_NUMBER[state], id)
 end
 
+-- A slot as a worker of RQ's, by which its people find who has a job and send commands to it; as keys.rq_worker_name.
+local function rq_worker(worker, queue, slot)
+  return worker .. '.' .. string.match(queue, '^[^.]*') .. '.' .. slot
+end
+
 -- `fields`: an object of RQ job hash fields. A job hash that somebody deleted is not made anew here: half a hash breaks
 -- RQ's readers; the audit names it.
 local function job_fields(id, fields)

@@ -77,8 +77,8 @@ for i = 11, #ARGV do
       crumb(id, now, from, 'lease', to, '', n, fence, ARGV[7], rid)
       enter_view(id, queue, RQ_STATUS[to], fence)
       count_as(id, queue, to)
-      job_fields(id, {status = RQ_STATUS[to], worker_name = ARGV[7], last_heartbeat = wall, started_at = wall,
-        ended_at = ''})
+      job_fields(id, {status = RQ_STATUS[to], worker_name = rq_worker(ARGV[7], queue, slot),
+        last_heartbeat = wall, started_at = wall, ended_at = ''})
       return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}
     end
   end

@@ -20,6 +20,26 @@ if verb == 'condemn' and deadline > now then return {'alive'} end
 if verb == 'forget' and redis.call('HLEN', K.LEASES .. owner) > 0 then return {'kept'} end
 if verb == 'forget' and deadline > now then return {'kept'} end
 
+-- Its slots are no workers of RQ's any more. Rows that a later owner of the same worker has written stay.
+local function drop_rq_rows()
+  local row = redis.call('HMGET', K.OWNER .. owner, 'name', 'lane', 'slots', 'agents')
+  local slots, gone = tonumber(row[3] or ''), {}
+  if not row[1] or not row[2] or not slots or slots > 1000 then return end
+  for slot = 0, slots - 1 do
+    local key = K.RQ_WORKER .. rq_worker(row[1], row[2], string.format('%d', slot))
+    if redis.call('TYPE', key).ok == 'hash' and redis.call('HGET', key, 'owner') == owner then
+      redis.call('DEL', key)
+      gone[#gone + 1] = key
+    end
+  end
+  if #gone == 0 then return end
+  if typed(K.RQ_WORKERS, 'set') then redis.call('SREM', K.RQ_WORKERS, unpack(gone)) end
+  for agent in string.gmatch(row[4] or '', '%S+') do
+    local set = K.RQ_WORKERS_OF .. row[2] .. '.' .. agent
+    if typed(set, 'set') then redis.call('SREM', set, unpack(gone)) end
+  end
+end
+
 open_at_maxmemory()
 if verb == 'enlist' then
   redis.call('ZADD', K.OWNERS, now + tonumber(ARGV[5]), owner)
@@ -28,6 +48,7 @@ if verb == 'enlist' then
 elseif verb == 'bury' or verb == 'condemn' then
   redis.call('ZADD', K.OWNERS, 0, owner)
   redis.call('PUBLISH', K.BELL, owner)
+  drop_rq_rows()
 elseif verb == 'drain' then
   redis.call('PUBLISH', K.BELL, owner)
 end

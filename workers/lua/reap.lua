@@ -30,4 +30,5 @@ redis.call('HSET', K.LEASES .. new, id, taken)
 crumb(id, now, row[1], 'reap', row[1], ARGV[10], tonumber(row[4]), taken, ARGV[11], rid)
 leave_view(id, row[5], 'started', fence)
 enter_view(id, row[5], 'started', taken)
+job_fields(id, {worker_name = rq_worker(ARGV[11], row[5], ARGV[6])})
 return {'taken', taken, now, redis.call('HGETALL', K.TASK .. id)}
