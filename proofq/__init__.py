@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from proofq.policies.classify import classify as classify
     from proofq.workers import proof_builders as proofs
+    from proofq.workers.agent_worker import AgentWorker as AgentWorker
     from proofq.workers.api import Task as Task
     from proofq.workers.api import enqueue as enqueue
     from proofq.workers.api import run as run
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AgentWorker",
     "BadInput",
     "DeclarationError",
     "Error",
@@ -56,6 +58,7 @@ _PLACES = {
     "enqueue": "proofq.workers.api:enqueue",
     "proofs": "proofq.workers.proof_builders",
     "run": "proofq.workers.api:run",
+    "AgentWorker": "proofq.workers.agent_worker:AgentWorker",
     "Task": "proofq.workers.api:Task",
     "BadInput": "proofq.workers.errors:BadInput",
     "DeclarationError": "proofq.workers.errors:DeclarationError",

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import UnixDomainSocketConnection, parse_url
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.retry import Retry
 
 from proofq.workers import embedded, keys, statedir
@@ -30,6 +30,9 @@ OLDEST_SERVER = (6, 2)
 
 #: From this part of maxmemory on a server counts as nearly full.
 NEARLY_FULL = 0.9
+
+#: How each kind of connection begins its URL.
+_SCHEMES: Mapping[type[Any], str] = {Connection: "redis", SSLConnection: "rediss", UnixDomainSocketConnection: "unix"}
 
 _URL_VARIABLES = ("PROOFQ_REDIS_URL", "REDIS_URL")
 
@@ -96,6 +99,27 @@ def client(url: str, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> redis.Red
     if options.get("connection_class") is not UnixDomainSocketConnection:
         options["socket_keepalive"] = True
     return redis.Redis(connection_pool=redis.ConnectionPool(**options))
+
+
+def url_of(opened: redis.Redis) -> str:
+    """The URL of a client that somebody else has made. NotBuilt where no URL says what it does (Sentinel, say)."""
+    pool = opened.connection_pool
+    given: dict[str, Any] = pool.connection_kwargs
+    scheme = _SCHEMES.get(pool.connection_class)
+    if scheme is None or given.get("credential_provider") is not None:
+        raise NotBuilt(
+            f"A client through {pool.connection_class.__name__} cannot be said as a URL; give one such as "
+            "redis://user:password@host:6379/0."
+        )
+    user, password = (quote(str(given.get(part) or ""), safe="") for part in ("username", "password"))
+    login = f"{user}:{password}@" if user or password else ""
+    query = {name: value for name, value in given.items() if name.startswith("ssl_") and isinstance(value, str)}
+    query["db"] = str(given.get("db") or 0)
+    if scheme == "unix":
+        return f"unix://{login}{quote(given['path'])}?{urlencode(query)}"
+    host = str(given.get("host") or "localhost")
+    where = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{login}{where}:{given.get('port') or 6379}?{urlencode(query)}"
 
 
 def check_server(opened: redis.Redis, url: str) -> None:

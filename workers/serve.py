@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from proofq.workers import host as hosts
 from proofq.workers import perform as performing
 from proofq.workers.child import Job
 from proofq.workers.clock import SystemClock
-from proofq.workers.errors import Error
+from proofq.workers.errors import BadInput, Error
 from proofq.workers.expand import WITHHELD, Expander
 from proofq.workers.forkserver import Config
 from proofq.workers.guard import OwnerMarker
@@ -91,7 +91,7 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         client = connection.connect(url)
         store = Store(client, RedisRunner(client, own_connections=True), clock)
-        agents = _declared(spawner, mine.root)
+        agents = _served(_declared(spawner, mine.root), options.queues.split())
         post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
         supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store, agents), owner_id)
         if guards_lost:
@@ -120,6 +120,15 @@ def _declared(spawner: Spawner, root: Path) -> dict[str, AgentSpec]:
     if not isinstance(report.get("result"), Mapping):
         raise Error(f"The agents of {root} could not be read: {running.output_tail()[-2000:] or report}")
     return {name: AgentSpec.from_dict(said) for name, said in report["result"].items()}
+
+
+def _served(agents: dict[str, AgentSpec], queues: Collection[str]) -> dict[str, AgentSpec]:
+    """The agents of these queues; all of them where none is named."""
+    found = {keys.queue_of(spec.lane, name): (name, spec) for name, spec in agents.items()}
+    if unknown := sorted(set(queues) - found.keys()):
+        known = ", ".join(sorted(found)) or "none"
+        raise BadInput(f"No agent of this project has the queue {' or '.join(unknown)}; it declares {known}.")
+    return dict(found[queue] for queue in found if not queues or queue in queues)
 
 
 def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mapping[str, AgentSpec]) -> Hands:
@@ -161,6 +170,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--root", required=True, help="folder of the project")
     parser.add_argument("--name", required=True, help="name of the worker")
     parser.add_argument("--lane", required=True)
+    parser.add_argument("--queues", default="", help="queues to serve, separated by spaces; default all of the project")
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--settings", required=True, help="settings given on the command line, as JSON")
     parser.add_argument("--lifeline-fd", type=int, required=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proofq.workers import clock, fork, host, launcher, logs
@@ -17,31 +17,44 @@ def worker_name() -> str:
     return f"{host.host_name()}-{clock.SystemClock().token()}"
 
 
-def run(mine: Project, url: str, *, lanes: Mapping[str, int], options: Mapping[str, Any], burst: bool = False) -> int:
+def run(
+    mine: Project,
+    url: str,
+    *,
+    lanes: Mapping[str, int],
+    options: Mapping[str, Any],
+    burst: bool = False,
+    name: str = "",
+    queues: Sequence[str] = (),
+) -> int:
     """Runs until drained, or until a burst is done; returns the exit code.
+
+    `name`: default a new one. `queues`: those to serve, default those of every agent that the project declares.
 
     `lanes`: slots by lane; one with 0 slots is not started. `options` are settings of the command line, which win over
     those of the project. `url` leads to Redis; an embedded one must be running already, since everything that is
     started from here on ends with this process.
     """
     logs.to_stderr()
-    name = worker_name()
+    post = ["--name", name or worker_name(), "--queues", " ".join(queues)]
     env = {**os.environ, "PROOFQ_REDIS_URL": url}
     if mine.config_path is not None:
         # A relative one would be looked for from the lane's own place.
         env["PROOFQ_CONFIG"] = str(mine.config_path)
     commands = [
-        LaneCommand(lane, _argv(mine, name, lane, slots, options, burst), env)
+        LaneCommand(lane, _argv(mine, post, lane, slots, options, burst), env)
         for lane, slots in lanes.items()
         if slots > 0
     ]
     return launcher.launch(commands, burst=burst)
 
 
-def _argv(mine: Project, name: str, lane: str, slots: int, options: Mapping[str, Any], burst: bool) -> list[str]:
+def _argv(
+    mine: Project, post: Sequence[str], lane: str, slots: int, options: Mapping[str, Any], burst: bool
+) -> list[str]:
     argv = [
         *fork.fresh_interpreter("proofq.workers.serve"),
-        "--root", str(mine.root), "--name", name, "--lane", lane, "--slots", str(slots),
+        "--root", str(mine.root), *post, "--lane", lane, "--slots", str(slots),
         "--settings", json.dumps(dict(options)),
     ]  # fmt: skip
     return [*argv, "--burst"] if burst else argv

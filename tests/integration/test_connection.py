@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import redis
+from redis.sentinel import Sentinel
 
 from proofq.workers import connection, embedded
 from proofq.workers.errors import Error, NotBuilt, RedisUnavailable
@@ -241,3 +242,29 @@ def _connect_once_up(url: str) -> None:
             waited.wait(0.01)
         else:
             return
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost:6379?db=0",
+        "redis://us%3Aer:p%40ss%2F@example.test:7000?db=3",
+        "redis://[::1]:6379?db=0",
+        "rediss://:secret@example.test:6380?ssl_ca_certs=%2Fetc%2Fca.pem&db=1",
+        "unix:///run/a%20b.sock?db=2",
+    ],
+)
+def test_the_url_of_somebody_elses_client(url: str) -> None:
+    """What a client of RQ's people connects to is said as a URL that leads to the same place."""
+    first = redis.Redis.from_url(url)
+    again = connection.client(connection.url_of(first))
+    assert again.connection_pool.connection_class is first.connection_pool.connection_class
+    for name in ("host", "port", "path", "db", "username", "password", "ssl_ca_certs"):
+        one, other = (pool.connection_kwargs.get(name) for pool in (first.connection_pool, again.connection_pool))
+        assert one == other, name
+
+
+def test_a_client_that_no_url_says_is_refused() -> None:
+    """Through a Sentinel there is no one place; a sentence says so."""
+    with pytest.raises(NotBuilt, match="cannot be said as a URL"):
+        connection.url_of(Sentinel([("localhost", 1)]).master_for("m"))
