@@ -253,6 +253,12 @@ def _counted_as(view: View) -> Iterator[str]:
         yield f"it is {where} although it is {view.state}"
 
 
+def _ended_as(view: View) -> Iterator[str]:
+    wanted = {view.state: view.number("ended_at")} if view.state in TERMINAL else {}
+    if dict(view.ended) != wanted:
+        yield f"the lists of ends say {dict(view.ended)}, that should be {wanted}"
+
+
 def _lists(view: View) -> Iterator[str]:
     wanted = {
         "tasks": (view.listed, "enqueued_at", True),
@@ -330,6 +336,7 @@ RULES: Final[Mapping[str, tuple[str, Rule]]] = {
     "after": ("it waits for nothing but what it was asked to, and never ran before that ended in success", _after),
     "lease_agrees": ("the owner that an owned task names holds its lease under its fence, and can be reaped", _lease),
     "lists": ("tasks, ages and due hold exactly the tasks they should, at the right time", _lists),
+    "ended_as": ("an ended task stands in the list of its state's ends, at the time of its own", _ended_as),
     "counted_as": ("its lane counts it once, under the state it is in", _counted_as),
     "rq_job": ("RQ's job hash is there, its status is map(state), and nothing of a past attempt stands", _rq_job),
     "rq_place": ("the id is in exactly one place of RQ's: its queue once, or the registry of its status", _rq_place),
@@ -337,7 +344,7 @@ RULES: Final[Mapping[str, tuple[str, Rule]]] = {
 }
 
 #: Rules about views (RQ's, the counts by state), which a stranger's key can disturb without disturbing a task.
-VIEW_RULES: Final = frozenset({"counted_as", "rq_job", "rq_place", "rq_result"})
+VIEW_RULES: Final = frozenset({"counted_as", "ended_as", "rq_job", "rq_place", "rq_result"})
 
 
 def check(view: View) -> list[Violation]:

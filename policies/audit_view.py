@@ -47,6 +47,7 @@ class View:
     expires: float | None
     due: float | None
     counted: float | None
+    ended: Mapping[str, float]
     lease: str | None
     owner_known: bool
 

@@ -314,8 +314,9 @@ REQUESTS: Final = (
     ),
     Request(
         "verify_followed", _verify_followed,
-        (*_HOLDER, keys.followers("t"), keys.FOLLOWING), (*_STARTED, _registry("finished"), _ENDED), "verified",
-        "verify",
+        (*_HOLDER, keys.followers("t"), keys.FOLLOWING),
+        (*_STARTED, _registry("finished"), _ENDED, keys.ended("verified")),
+        "verified", "verify",
     ),
     Request(
         "lease", _lease,
@@ -327,11 +328,11 @@ REQUESTS: Final = (
     Request("claim", _leased(CLAIM, "running"), _HOLDER[:-1], _MOVED, "claimed_done", "claim"),
     Request(
         "verify", _leased(Event("verify", "worker", verdict=VERDICT), "claimed_done"),
-        _HOLDER, (*_STARTED, _registry("finished"), _ENDED), "verified", "verify",
+        _HOLDER, (*_STARTED, _registry("finished"), _ENDED, keys.ended("verified")), "verified", "verify",
     ),
     Request(
         "fail", _leased(_failed("timeout"), "running"),
-        _HOLDER, (*_STARTED, _registry("failed"), _ENDED), "failed", "fail",
+        _HOLDER, (*_STARTED, _registry("failed"), _ENDED, keys.ended("failed")), "failed", "fail",
     ),
     Request(
         "retry", _leased(_failed("network"), "running"),
@@ -347,11 +348,12 @@ REQUESTS: Final = (
     ),
     Request(
         "cancel_held", _leased(Event("cancel", "worker", "asked"), "running"),
-        _HOLDER, (*_STARTED, _registry("canceled"), _ENDED), "cancelled", "cancel",
+        _HOLDER, (*_STARTED, _registry("canceled"), _ENDED, keys.ended("cancelled")), "cancelled", "cancel",
     ),
     Request(
         "cancel_queued", _unleased(Event("cancel", "test", "asked"), "queued"),
-        _SETTLE, (*_MOVED, keys.rq_queue(QUEUE), _registry("canceled"), _ENDED), "cancelled", "cancel",
+        _SETTLE, (*_MOVED, keys.rq_queue(QUEUE), _registry("canceled"), _ENDED, keys.ended("cancelled")),
+        "cancelled", "cancel",
     ),
     Request("ask_cancel", _unleased(Event("cancel", "test"), "running"), _SETTLE, _JOB, "running", "ask_cancel"),
     Request(
@@ -360,7 +362,8 @@ REQUESTS: Final = (
     ),
     Request(
         "expire", _unleased(Event("expire", "test"), "deferred"),
-        _SETTLE, (*_MOVED, _registry("deferred"), _registry("failed"), _ENDED), "expired", "expire",
+        _SETTLE, (*_MOVED, _registry("deferred"), _registry("failed"), _ENDED, keys.ended("expired")),
+        "expired", "expire",
     ),
     Request(
         "replay", _unleased(Event("replay", "test"), "failed"),

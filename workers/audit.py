@@ -40,6 +40,7 @@ _TYPES: Final = {
     keys.KEY: "hash",
     keys.CATALOGUE: "hash",
     keys.STRAYS: "hash",
+    keys.ENDED: "zset",
     keys.FOLLOWERS: "list",
     keys.FOLLOWING: "zset",
     keys.PAUSED: "hash",
@@ -155,6 +156,8 @@ class Audit:
             yield from self._owner(name)
         elif prefix == keys.STATES:
             yield from self._counted(name)
+        elif prefix == keys.ENDED:
+            yield from self._ended(name)
 
     def _rows(self, prefix: str, task_id: str) -> Iterator[Violation]:
         """Rows of tasks that the list of tasks does not name."""
@@ -187,6 +190,17 @@ class Audit:
                 yield Violation("orphan_rows", key, f"it counts {name}, which is no task of ours")
             elif own != lane.encode():
                 yield Violation("wrong_queue", key, f"it counts {name}, whose lane is {own!r:.80}")
+
+    def _ended(self, state: str) -> Iterator[Violation]:
+        """Ids among the ends of a state that are no tasks of ours."""
+        key = keys.ended(state)
+        for name, _ in _walk(self._client.zscan_iter, key):
+            with self._client.pipeline(transaction=True) as pipe, reading(key):
+                pipe.exists(keys.task(name))
+                pipe.zscore(key, name)
+                there, score = pipe.execute(raise_on_error=False)
+            if there == 0 and score is not None and not isinstance(score, Exception):
+                yield Violation("orphan_rows", key, f"it lists {name}, which is no task of ours")
 
     def _leases(self, owner: str) -> Iterator[Violation]:
         for name, _ in _walk(self._client.hscan_iter, keys.leases(owner)):
@@ -269,6 +283,8 @@ def _hidden_by(key: str) -> frozenset[str]:
         return frozenset({"lists"})
     if key.startswith(keys.STATES):
         return frozenset({"counted_as"})
+    if key.startswith(keys.ENDED):
+        return frozenset({"ended_as"})
     if key == keys.OWNERS or key.startswith(keys.LEASES):
         return frozenset({"lease_agrees"})
     return frozenset(audit.RULES) if key.startswith(keys.PREFIX) else VIEW_RULES

@@ -25,6 +25,8 @@ AGES: Final = PREFIX + "ages"
 #: zset per lane, task id -> number of its state (`lifecycle.NUMBERS`): how many tasks are where, without reading them.
 #: A view like RQ's: one of a wrong type stops nothing, and the audit compares it with each task.
 STATES: Final = PREFIX + "states:"
+#: zset per terminal state, task id -> ended_at ms: what retention goes by. A view like `STATES`.
+ENDED: Final = PREFIX + "ended:"
 #: list of ids, one per task that others wait for: who waits, in the order of their enqueueing. Gone once all were told.
 FOLLOWERS: Final = PREFIX + "followers:"
 #: zset task id -> ended_at ms: ended tasks whose followers have not all been told; a reaper tells them.
@@ -98,6 +100,10 @@ def attempts(task_id: str) -> str:
 
 def followers(task_id: str) -> str:
     return FOLLOWERS + task_id
+
+
+def ended(state: str) -> str:
+    return ENDED + state
 
 
 def states(lane: str) -> str:

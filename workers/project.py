@@ -22,10 +22,10 @@ from proofq.policies.agent import AgentSpec, DeclarationProblem, Provider
 from proofq.workers import modules, schema_files
 from proofq.workers.declare import Agent, declared
 from proofq.workers.errors import DeclarationError
-from proofq.workers.settings import Settings, resolve
+from proofq.workers.settings import Settings, resolve, resolve_retention
 
 CONFIG_NAME = "proofq.toml"
-_KEYS = ("modules", "worker", "providers", "agents")
+_KEYS = ("modules", "worker", "retention", "providers", "agents")
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,10 @@ def _load(
     config = _Config(config_path)
     table = config.table("worker")
     settings = resolve(config.root, table, environ, options, lambda key: f"{config.where(('worker', key))}: [worker]")
+    kept = resolve_retention(
+        config.table("retention"), environ, lambda key: f"{config.where(('retention', key))}: [retention]"
+    )
+    settings = dataclasses.replace(settings, retention=kept)
     names = config.modules()
     specs = config.agents()
     functions: dict[str, Callable[..., Any]] = {}

@@ -30,6 +30,8 @@ NAMES: Final = (
     "peek",
     "census",
     "pause",
+    "purge",
+    "kept",
 )
 
 Argument = str | bytes | int

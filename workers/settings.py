@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
+from proofq.policies import retention
+from proofq.policies.retention import Retention
 from proofq.workers import statedir
 from proofq.workers.errors import BadInput, DeclarationError, Error
 
@@ -44,6 +46,8 @@ class Settings:
     max_equal_crashes: int = 2
     #: The longest wait that a provider may ask for and a task still waits by itself; beyond it the task is held.
     max_wait_s: float = 3600.0
+    #: What is kept of ended tasks: the table [retention].
+    retention: Retention = field(default_factory=Retention)
 
 
 def resolve(
@@ -59,7 +63,7 @@ def resolve(
     are those of the command, by the same names, None meaning not given. A variable that is set but empty is not set.
     Raises DeclarationError for a bad key or value of the table, BadInput for one of a variable or an option.
     """
-    known = [each.name for each in fields(Settings) if each.name != "state_dir"]
+    known = [each.name for each in fields(Settings) if each.name not in ("state_dir", "retention")]
     for key in table:
         if key not in known:
             raise DeclarationError(f"{source_of(key)}: unknown key {key!r} of [worker]; known are {', '.join(known)}")
@@ -74,6 +78,24 @@ def resolve(
         elif name in table:
             found[name] = _checked(name, table[name], source_of(name), DeclarationError)
     return Settings(state_dir=statedir.locate(root, environ), **cast("dict[str, Any]", found))
+
+
+def resolve_retention(
+    table: Mapping[str, Any], environ: Mapping[str, str], source_of: Callable[[str], str]
+) -> Retention:
+    """Give [retention]: defaults, then the table, then PROOFQ_RETENTION_*. Raises DeclarationError, BadInput."""
+    found: dict[str, Any] = {}
+    for name in table:
+        if (wrong := retention.problem(name, table[name])) is not None:
+            raise DeclarationError(f"{source_of(name)}: {wrong}")
+        found[name] = table[name]
+    for name in retention.NAMES:
+        variable = f"PROOFQ_RETENTION_{name.upper()}"
+        if environ.get(variable):
+            found[name] = _number(environ[variable])
+            if (wrong := retention.problem(name, found[name])) is not None:
+                raise BadInput(f"{variable}: {wrong}")
+    return Retention(**found)
 
 
 def _checked(name: str, value: object, source: str, error: type[Error]) -> float | int:

@@ -31,6 +31,7 @@ class Peek:
     expires: float | None
     due: float | None
     counted: float | None
+    ended: dict[str, float]
     lease: str | None
     other_lease: str | None
     deadline: float | None
@@ -55,6 +56,7 @@ class Peek:
                 expires=_score(answer, "expires"),
                 due=_score(answer, "due"),
                 counted=_score(answer, "counted"),
+                ended={state: float(score) for state, score in dict(answer["ended"]).items()},
                 lease=answer.get("lease"),
                 other_lease=answer.get("other_lease"),
                 deadline=_score(answer, "deadline"),
@@ -79,6 +81,7 @@ class Peek:
             expires=self.expires,
             due=self.due,
             counted=self.counted,
+            ended=self.ended,
             lease=self.lease,
             owner_known=self.deadline is not None,
         )

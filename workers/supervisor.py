@@ -26,6 +26,7 @@ from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
 from proofq.workers.insist import insist, tries
 from proofq.workers.owner import Owner, Stop
+from proofq.workers.purge import Purger
 from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease
 from proofq.workers.rq_commands import RqCommands
@@ -119,6 +120,7 @@ class Supervisor:
         )  # fmt: skip
         self._queues = frozenset(queues)
         self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, hands.usable)
+        self._purger = Purger(store, settings.retention)
         self._adoptions = ThreadPoolExecutor(4, thread_name_prefix="adopt")
 
     # --- from outside, from any thread -----------------------------------------------------------------------------
@@ -269,6 +271,8 @@ class Supervisor:
             try:
                 self._reaper.run_once()
                 self._rq_rows.say(self._drain_asked.is_set())
+                if (purged := self._purger.tick()).count:
+                    log.info("purged", extra={"tasks": purged.count, "bytes": purged.bytes})
                 if self._clock.boottime() - published_s > CATALOGUE_S:
                     published_s = self._clock.boottime()
                     self._publish()

@@ -227,7 +227,6 @@ NOT_BUILT = [
     ["approval", "approve", "x"],
     ["registry", "prune"],
     ["logs", "x", "--attempt", "1", "-f"],
-    ["purge", "--dry-run"],
     ["canary", "note", "--", "python", "-m", "x"],
     ["audit", "--repair"],
     ["replay", "--class", "timeout"],

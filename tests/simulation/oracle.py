@@ -224,7 +224,8 @@ class Oracle:
             damaged = {key for key, _ in seen.damaged}
             if damaged - self.planted.keys():
                 raise Broken(f"damaged_key: {damaged}, nobody planted it")
-            if any(not key.startswith(keys.PREFIX) or key.startswith(keys.STATES) for key in self.planted):
+            views = (keys.STATES, keys.ENDED)
+            if any(not key.startswith(keys.PREFIX) or key.startswith(views) for key in self.planted):
                 # RQ's keys are a view: what could not be moved in it shows until the audit's repair.
                 self.blurred.add(task_id)
             before = self.tasks.get(task_id)

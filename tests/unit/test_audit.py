@@ -68,6 +68,7 @@ def view(crumbs: list[Breadcrumb], row: Mapping[str, str], attempts: list[dict[s
         expires=9.0 if state in WAITING else None,
         due=7.0 if state == "deferred" else None,
         counted=NUMBERS[state],
+        ended={state: 5.0} if state in TERMINAL else {},
         lease=row.get("fence"),
         owner_known=owned,
     )
@@ -152,6 +153,9 @@ BROKEN: list[tuple[str, View]] = [
     ("counted_as", changed(QUEUED_TASK, counted=None)),
     ("counted_as", changed(RUNNING_TASK, counted=2.0)),
     ("counted_as", changed(VERIFIED_TASK, counted=99.0)),
+    ("ended_as", changed(VERIFIED_TASK, ended={})),
+    ("ended_as", changed(VERIFIED_TASK, ended={"verified": 6.0})),
+    ("ended_as", changed(QUEUED_TASK, ended={"failed": 5.0})),
     ("rq_job", changed(QUEUED_TASK, job=None)),
     ("rq_job", changed(QUEUED_TASK, job={"status": "started"})),
     ("rq_job", changed(QUEUED_TASK, job={"status": "queued", "worker_name": "w"})),

@@ -24,6 +24,7 @@ from proofq.workers.cli.doctor import doctor
 from proofq.workers.cli.enqueue import enqueue
 from proofq.workers.cli.fleet import agents, workers
 from proofq.workers.cli.logs import logs
+from proofq.workers.cli.purge import purge
 from proofq.workers.cli.redis import redis
 from proofq.workers.cli.render import Output, plain
 from proofq.workers.cli.run import run
@@ -57,7 +58,7 @@ def cli() -> None:
 
 for each in (
     enqueue, run, worker, show, why, logs, tasks, status, agents, workers, cancel, replay, pause, resume, drain, audit,
-    doctor, redis, demo,
+    purge, doctor, redis, demo,
 ):  # fmt: skip
     cli.add_command(each)
 notbuilt.add_to(cli)

@@ -22,7 +22,6 @@ COMMANDS: Final[dict[str, str]] = {
     "scheduler": "serve the schedule",
     "web": "the web service",
     "reconcile": "compare beliefs with the world",
-    "purge": "drop what retention no longer keeps",
     "chaos": "kill on purpose",
 }
 

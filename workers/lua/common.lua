@@ -112,6 +112,12 @@ local function rq_worker(worker, queue, slot)
   return worker .. '.' .. string.match(queue, '^[^.]*') .. '.' .. slot
 end
 
+-- By the time of its end, for retention; as for counting, a stranger's key in the way keeps no task from moving.
+local function end_as(id, from, to, now)
+  if from and TERMINAL[from] then redis.pcall('ZREM', K.ENDED .. from, id) end
+  if TERMINAL[to] then redis.pcall('ZADD', K.ENDED .. to, now, id) end
+end
+
 -- `fields`: an object of RQ job hash fields. A job hash that somebody deleted is not made anew here: half a hash breaks
 -- RQ's readers; the audit names it.
 local function job_fields(id, fields)
@@ -128,6 +134,9 @@ local function rq_result(id, row)
     pairs_[#pairs_ + 1] = value
   end
   redis.call('XADD', K.RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(pairs_))
+  -- Redis reserves 4 KiB for the next rows of a stream, and this one gets no more; loaded anew it takes what it needs.
+  local whole = redis.pcall('DUMP', K.RQ_RESULTS .. id)
+  if type(whole) == 'string' then redis.pcall('RESTORE', K.RQ_RESULTS .. id, 0, whole, 'REPLACE') end
 end
 
 -- Merges `patch` into the record of attempt `n`; the value '@now' stands for the script's time.

@@ -39,6 +39,7 @@ redis.call('HSET', K.TASK .. id, 'state', plan.state, 'queue', queue, 'enqueued_
 for i = 3, #ARGV, 2 do redis.call('HSET', K.RQ_JOB .. id, ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', K.TASKS, now, id)
 count_as(id, queue, plan.state)
+end_as(id, nil, plan.state, now)
 if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('HSET', K.TASK .. id, 'ended_at', now) end
 if plan.adopt then
   redis.call('PERSIST', K.RQ_JOB .. id)
@@ -54,6 +55,7 @@ if plan.not_before_ms then
   if not open then redis.call('ZADD', K.DUE, plan.not_before_ms, id) end
 end
 if plan.key ~= '' then
+  redis.call('HSET', K.TASK .. id, 'key', plan.key)
   redis.call('HSET', plan.key, 'id', id, 'digest', plan.digest, 'until', now + plan.unique_ms)
   -- Only tidiness: whether the key still holds is `until`, compared above.
   redis.call('PEXPIRE', plan.key, plan.unique_ms + 86400000)

@@ -3,7 +3,7 @@
 --       this id is wanted beside the one of the task's own owner ('' = none).
 -- Returns: ok, JSON {row, job: flat lists of field and value (job without its data); attempts, crumbs: the stored JSON
 --          texts as one JSON list in a string; results[] of flat lists; in_queue; registries[] of RQ's statuses;
---          started[] of fences; listed, expires, due, counted: scores or null; lease, other_lease: fences or null; deadline of
+--          started[] of fences; listed, expires, due, counted: scores or null; ended: {state: score}; lease, other_lease: fences or null; deadline of
 --          the owner or null; damaged[] of {key, type}}.
 -- A key of a wrong type counts as absent and is named in `damaged`.
 local id = ARGV[2]
@@ -66,6 +66,8 @@ local answer = {
   listed = score(K.TASKS), counted = score(K.STATES .. string.match(queue, '^[^.]*')), expires = score(K.AGES), due = score(K.DUE),
   lease = leased(owner), other_lease = leased(ARGV[4]),
 }
+answer.ended = {}
+for state in pairs(TERMINAL) do answer.ended[state] = score(K.ENDED .. state) end
 if owner ~= '' and fit(K.OWNERS, 'zset') then answer.deadline = redis.call('ZSCORE', K.OWNERS, owner) or nil end
 answer.damaged = damaged
 return {'ok', cjson.encode(answer)}

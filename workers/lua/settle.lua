@@ -70,7 +70,10 @@ if plan.max_age_ms then
   expires = now + plan.max_age_ms
   redis.call('HSET', K.TASK .. id, 'expires_at', expires)
 end
-if plan.from ~= plan.to then count_as(id, queue, plan.to) end
+if plan.from ~= plan.to then
+  count_as(id, queue, plan.to)
+  end_as(id, plan.from, plan.to, now)
+end
 if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('ZREM', K.AGES, id) end
 crumb(id, now, plan.from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
 

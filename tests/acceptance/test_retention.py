@@ -1,0 +1,55 @@
+"""Real workers tell followers and delete what is kept no longer."""
+
+from __future__ import annotations
+
+import itertools
+
+from proofq.workers import keys
+from proofq.workers.audit import Audit
+from proofq.workers.producer import Request
+from tests.acceptance.harness import Site
+from tests.waiting import until
+
+
+def test_a_chain_through_real_workers() -> None:
+    """Each begins once the one before is verified; what waits for a failure expires with its class, down the chain."""
+    with Site() as site:
+        worker = site.start().wait_ready()
+        done = [site.enqueue("loop", out=site.out("0"), text="0", run_s=0.2)]
+        for number in range(1, 4):
+            after = Request(after=[done[-1]])
+            done.append(site.enqueue("loop", after, out=site.out(str(number)), text=str(number), run_s=0.05))
+        bad = site.enqueue("exit_code", code=1)
+        lost = [bad]
+        for _ in range(3):
+            lost.append(site.enqueue("exit_code", Request(after=[lost[-1]]), code=0))
+        site.wait_all([*done, *lost], 60.0)
+        assert {site.task(one).state for one in done} == {"verified"}
+        spans = [site.snapshot(one).attempts[0] for one in done]
+        ends = [before["ended_at"] <= after["leased_at"] for before, after in itertools.pairwise(spans)]
+        assert ends == [True] * 3
+        first = site.task(bad).failure
+        assert first is not None
+        for one in lost[1:]:
+            task = site.task(one)
+            assert (task.state, task.attempt) == ("expired", 0)
+            assert task.failure is not None
+            assert task.failure.kind == first.kind
+        assert Audit(site.store).run().violations == []
+        worker.term()
+        assert worker.wait(30.0) == 0
+
+
+def test_a_worker_deletes_what_is_kept_no_longer() -> None:
+    """At its first look, and only that; the state of the queue stays whole."""
+    with Site() as site:
+        site.start("--burst").wait_ready()
+        old = site.enqueue("loop", out=site.out("a"), text="a", run_s=0.0)
+        site.wait_for(old, "verified")
+        worker = site.start(environ={"PROOFQ_RETENTION_VERIFIED_S": "0"}).wait_ready()
+        kept = site.enqueue("exit_code", code=1)
+        site.wait_for(kept, {"failed", "quarantined"})
+        until(lambda: not site.client.exists(keys.task(old)), 10.0, "the deletion of what had ended")
+        assert site.client.exists(keys.task(kept))
+        assert Audit(site.store).run().violations == []
+        assert "purged" in worker.log()
