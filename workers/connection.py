@@ -25,6 +25,8 @@ from proofq.workers.errors import NotBuilt, RedisUnavailable
 SOCKET_TIMEOUT_S = 5.0
 #: A connection idle for longer (seconds) is pinged before it is used again.
 HEALTH_CHECK_S = 25
+#: More than any worker has threads.
+MAX_CONNECTIONS = 10_000
 #: The oldest server whose commands RQ and proofq use (LMOVE).
 OLDEST_SERVER = (6, 2)
 
@@ -95,6 +97,8 @@ def client(url: str, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> redis.Red
         "health_check_interval": HEALTH_CHECK_S,
         "decode_responses": False,
         "protocol": 2,
+        # redis-py's own bound of 100 would leave further slots waiting for an outage that is none.
+        "max_connections": MAX_CONNECTIONS,
     }
     if options.get("connection_class") is not UnixDomainSocketConnection:
         options["socket_keepalive"] = True
