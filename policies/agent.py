@@ -124,11 +124,16 @@ class AgentSpec:
     proof_timeout_s: float = 20.0
     #: How long an idempotency key stays taken.
     unique_for_s: float = 86400.0
+    #: Of a function agent: `async def`, whose attempts share a process.
+    is_async: bool = False
 
     @property
     def version(self) -> str:
         """Digest of the declaration, 16 hex digits: equal wherever the same is declared."""
         declared = {key: value for key, value in self.to_dict().items() if key != "source"}
+        if not self.is_async:
+            # Said only where it is so: what was declared before there were such agents keeps its version.
+            del declared["is_async"]
         text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 

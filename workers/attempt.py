@@ -13,6 +13,7 @@ from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
 from proofq.policies.live import LIVE
 from proofq.policies.settlement import Limits
+from proofq.policies.sharing import REPLACED, SHARED_DEATH
 from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import Verdict
 from proofq.workers.clock import Clock
@@ -358,4 +359,8 @@ _EVENTS: Mapping[str, Callable[[str, AgentSpec], Event]] = {
     "guard": lambda name, _: _lost(name, "a process of its worker died", death=True),
     "shutdown": _given_back("the worker was shut down"),
     "killed": lambda name, _: Event("failed", name, failure=Failure("crash", "RQ's kill-horse command", source="host")),
+    REPLACED: _given_back("the process it shared was replaced for what another task did"),
+    SHARED_DEATH: lambda name, _: _lost(
+        name, "the process it shared died, and nobody knows of whose doing", death=True
+    ),
 }

@@ -24,7 +24,7 @@ from proofq.workers import python_proof
 from proofq.workers.clock import SystemClock
 from proofq.workers.context import Context
 from proofq.workers.preload import Agents, Preload, resolve
-from proofq.workers.report import MAX_RESULT_BYTES, NotStrictJSON, Reporter, strict_json
+from proofq.workers.report import MAX_RESULT_BYTES, NotStrictJSON, Reporter, Voice, strict_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +82,34 @@ def run(runner: str, agents: Agents, env: Mapping[str, str], payload: int, repor
         value = call(job)
     except BaseException as error:  # noqa: BLE001 - whatever it was, it is this attempt's failure
         traceback.print_exception(error)
-        return _report_failure(reporter, _classified(error, "run"))
-    return _report_result(reporter, value)
+        return report_failure(reporter, classified(error, "run"))
+    return report_result(reporter, value)
 
 
-def _classified(error: BaseException, phase: str) -> Failure:
-    """Here, where it was seen: many errors do not survive being sent to another process."""
+def classified(error: BaseException, phase: str) -> Failure:
+    """The failure an error stands for. Here, where it was seen: many do not survive being sent to another process."""
     return classify(error, phase, SystemClock().wall().timestamp())
 
 
-def _report_result(reporter: Reporter, value: Any) -> int:
+def report_result(reporter: Voice, value: Any) -> int:
+    """Claim what a function returned; the exit code, 1 where it is no strict JSON."""
     if inspect.iscoroutine(value):
         value.close()
     try:
         encoded = strict_json(value, "the result", MAX_RESULT_BYTES)
     except NotStrictJSON as error:
         print(error, file=sys.stderr)  # noqa: T201 - the captured output of the agent
-        return _report_failure(reporter, Failure("malformed_output", f"{error}", phase="output"))
+        return report_failure(reporter, Failure("malformed_output", f"{error}", phase="output"))
     except BaseException as error:  # noqa: BLE001 - a value may fight back
         traceback.print_exception(error)
-        return _report_failure(reporter, _classified(error, "output"))
+        return report_failure(reporter, classified(error, "output"))
     _flush()
     reporter.send("result", encoded)
     return 0
 
 
-def _report_failure(reporter: Reporter, failure: Failure) -> int:
+def report_failure(reporter: Voice, failure: Failure) -> int:
+    """Say how it failed; the exit code."""
     _flush()
     reporter.send("failure", json.dumps(failure.to_dict(), allow_nan=False).encode("ascii"))
     return 1
@@ -163,7 +165,7 @@ def main() -> int:
         agents = Preload.from_dict(setup["preload"]).load()
     except BaseException as error:  # noqa: BLE001 - a user's module may raise anything
         traceback.print_exception(error)
-        return _report_failure(Reporter(report), _classified(error, "start"))
+        return report_failure(Reporter(report), classified(error, "start"))
     return run(setup["runner"], agents, setup["env"], payload, report)
 
 

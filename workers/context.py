@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from proofq.workers.errors import BadInput, NotBuilt
-from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Reporter, strict_json
+from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Voice, strict_json
 
 #: Longest state, in bytes of JSON.
 MAX_STATE_BYTES = 64 * 1024
@@ -78,7 +78,7 @@ class Context:
     """What one attempt may know and say. `workdir` is the attempt's own, `taskdir` survives attempts."""
 
     def __init__(
-        self, task_id: str, attempt: int, workdir: str, taskdir: str, reporter: Reporter, repair: str | None = None
+        self, task_id: str, attempt: int, workdir: str, taskdir: str, reporter: Voice, repair: str | None = None
     ) -> None:
         self.task_id = task_id
         #: Attempts begun, this one included.

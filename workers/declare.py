@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
-from proofq.policies import declaration, input_schema, inputs
+from proofq.policies import async_agents, declaration, input_schema, inputs
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Proof
 from proofq.workers import modules
 from proofq.workers.errors import BadInput, DeclarationError
@@ -135,6 +135,8 @@ def _declare(function: Callable[P, R], options: Mapping[str, Any]) -> Agent[P, R
             raise DeclarationProblem("the inputs of a function agent are its parameters; annotate them")
         raw["inputs_schema"] = _inputs_schema(function)
         spec = declaration.check(raw, source)
+        if inspect.iscoroutinefunction(function):
+            spec = async_agents.shared(spec)
     except DeclarationProblem as problem:
         message = problem.message if problem.source else f"agent {raw['name']}: {problem.message}"
         raise DeclarationError(f"{source}: {message}") from problem
@@ -145,9 +147,7 @@ def _declare(function: Callable[P, R], options: Mapping[str, Any]) -> Agent[P, R
 
 def _inputs_schema(function: types.FunctionType) -> dict[str, Any]:
     """Give the schema of the parameters after ctx. Raises DeclarationProblem."""
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise DeclarationProblem("async agents are not built yet; write def, and asyncio.run(...) inside")
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise DeclarationProblem("it yields, and calling it would run nothing; return its result instead")
     given = list(inspect.signature(function).parameters.values())
     if not given or given[0].name != "ctx" or given[0].kind not in _BY_PLACE:

@@ -26,6 +26,11 @@ class Places:
         for folder in (self.taskdir, self.home, self.tmp, self.workdir.parent, self.workdir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def make_shared(self) -> None:
+        """Creates what an attempt has that shares its process, and so HOME and TMPDIR; else as `make`."""
+        for folder in (self.taskdir, self.workdir.parent, self.workdir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
 
 def of(state_dir: Path, task_id: str, attempt: int) -> Places:
     taskdir = state_dir / "tasks" / task_id

@@ -16,7 +16,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 #: Longest result, in bytes of JSON. A larger one belongs in a file, whose path is the result.
 MAX_RESULT_BYTES = 1024 * 1024
@@ -60,6 +60,13 @@ def _check_keys(value: Any, what: str) -> None:
     elif isinstance(value, list | tuple):
         for one in value:
             _check_keys(one, what)
+
+
+class Voice(Protocol):
+    """How an attempt says something of itself."""
+
+    def send(self, key: str, encoded: bytes) -> None:
+        """Say one line with one key; `encoded` is JSON."""
 
 
 class Reporter:

@@ -23,6 +23,8 @@ from proofq.policies.agent import AgentSpec
 from proofq.workers import bury, connection, guard, keys, logs, proctree, project
 from proofq.workers import host as hosts
 from proofq.workers import perform as performing
+from proofq.workers.async_hosts import AsyncHosts
+from proofq.workers.async_perform import AsyncPerformer
 from proofq.workers.child import Job
 from proofq.workers.clock import SystemClock
 from proofq.workers.errors import BadInput, Error
@@ -142,11 +144,15 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
     )
     if any(spec.proofs for spec in agents.values()):
         verifier.warm_up()
-    performer = performing.LocalPerformer(spawner, expander, partial(_end_earlier, store, hosts.LocalHost()))
+    end_earlier = partial(_end_earlier, store, hosts.LocalHost())
+    local = performing.LocalPerformer(spawner, expander, end_earlier)
+    shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)
+    performer = AsyncPerformer(local, shared, expander, lambda task: end_earlier(task, lost=True, spare=shared.pids))
 
     def close() -> None:
         verifier.close()
         spawner.close()
+        shared.close()
 
     return Hands(
         spawner.forkserver.pid,
@@ -158,9 +164,14 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
     )
 
 
-def _end_earlier(store: Store, here: hosts.LocalHost, task: Task) -> None:
-    """No attempt starts on this host while a process of an earlier one lives here."""
+def _end_earlier(
+    store: Store, here: hosts.LocalHost, task: Task, *, lost: bool = False, spare: Collection[int] = ()
+) -> None:
+    """No attempt starts on this host while a process of an earlier one lives here. `lost`: only where nobody saw the
+    attempt end, since its process may be other attempts', too."""
     for record in parse_attempts(store.client.hgetall(keys.attempts(task.id))):
+        if (lost and record.get("outcome") != "lost") or record.get("pid") in spare:
+            continue
         if record.get("host") == hosts.host_name() and record.get("pid") and record["n"] < task.attempt:
             here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))
 

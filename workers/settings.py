@@ -20,6 +20,8 @@ MAX_COUNT = 1_000_000
 MAX_SECONDS = 315_360_000.0
 #: An owner steps back 10 s before it loses its leases, and needs two seconds in which it may work.
 MIN_ISOLATION_S = 12.0
+#: Settings that may not be as short as 0 s. A loop is looked at four times a second.
+_LEAST_S = {"isolation_s": MIN_ISOLATION_S, "loop_blocked_s": 1.0}
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
@@ -46,6 +48,8 @@ class Settings:
     max_equal_crashes: int = 2
     #: The longest wait that a provider may ask for and a task still waits by itself; beyond it the task is held.
     max_wait_s: float = 3600.0
+    #: How long one step of an async attempt may keep the loop that it shares from turning.
+    loop_blocked_s: float = 10.0
     #: What is kept of ended tasks: the table [retention].
     retention: Retention = field(default_factory=Retention)
 
@@ -117,7 +121,7 @@ def _wanted(name: str) -> str:
 
 def _bounds(name: str) -> tuple[float, float]:
     if name.endswith("_s"):
-        return (MIN_ISOLATION_S if name == "isolation_s" else 0.0), MAX_SECONDS
+        return _LEAST_S.get(name, 0.0), MAX_SECONDS
     if name in ("slots", "meta_slots"):
         return (1 if name == "slots" else 0), MAX_SLOTS
     return 1, MAX_COUNT

@@ -130,8 +130,12 @@ class Channel:
 
     def put(self, body: dict[str, Any]) -> None:
         """Queue one message and write what goes at once. A peer that is gone sets `eof`."""
-        self._unsent += encode(body, 0, self._max_bytes)
+        self.queue(body)
         self.flush()
+
+    def queue(self, body: dict[str, Any]) -> None:
+        """Queue one message, to be written by the next `flush` together with others."""
+        self._unsent += encode(body, 0, self._max_bytes)
 
     def flush(self) -> bool:
         """Write what is queued as far as it goes; True when nothing is left."""

@@ -78,8 +78,9 @@ def _plain(ctx: Any, doc: str) -> None: ...
 
 
 REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
-    (_async, {}, "agent _async: async agents are not built yet; write def"),
-    (_async_generator, {}, "async agents are not built yet"),
+    (_async, {"cwd": "{project}"}, "agent _async: its attempts share a process and so a working directory"),
+    (_async, {"env": {"A": "{project}", "B": "{task_id}"}}, "env.B: {task_id} is a task's own"),
+    (_async_generator, {}, "it yields, and calling it would run nothing"),
     (_generator, {}, "agent _generator: it yields, and calling it would run nothing"),
     (_no_ctx, {}, "its first parameter must be ctx: def _no_ctx(ctx, ...)"),
     (_nothing, {}, "its first parameter must be ctx"),

@@ -282,8 +282,8 @@ BROKEN: list[tuple[str, str]] = [
         "proofq.toml:2: {root}/broken.py:4: agent f: unknown key 'timeout' of this agent; did you mean timeout_s?",
     ),
     (
-        "import proofq\n@proofq.agent(unproven=True)\nasync def f(ctx): ...",
-        "{root}/broken.py:4: agent f: async agents are not built yet",
+        "import proofq\n@proofq.agent(unproven=True, cwd='/')\nasync def f(ctx): ...",
+        "{root}/broken.py:4: agent f: its attempts share a process",
     ),
     ("import proofq\nproofq.proofs.http('x')", "importing ENTRY failed: NotBuilt: A http proof is not built yet"),
 ]

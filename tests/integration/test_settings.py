@@ -30,6 +30,7 @@ def test_defaults_are_the_contracts() -> None:
         "max_deaths": 3,
         "max_equal_crashes": 2,
         "max_wait_s": 3600.0,
+        "loop_blocked_s": 10.0,
     }
 
 

@@ -1,0 +1,106 @@
+"""Starts attempts of async agents in the hosts that they share; all others are left to who starts processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from proofq.policies.agent import AgentSpec
+from proofq.policies.failure import Failure
+from proofq.policies.stall import Transcripts
+from proofq.workers.async_host import HostGone
+from proofq.workers.async_hosts import AsyncHosts
+from proofq.workers.async_running import AsyncRunning
+from proofq.workers.attempt import AttemptFailed, Running
+from proofq.workers.expand import Expander, Unfit
+from proofq.workers.perform import LocalPerformer, Prepared
+from proofq.workers.record import Task
+from proofq.workers.spawner import SpawnFailed
+from proofq.workers.wire import WireError
+
+#: Variables of one attempt, which its host does not have.
+_OF_ONE_ATTEMPT: Final = frozenset({"PROOFQ_TASK_ID", "PROOFQ_ATTEMPT", "PROOFQ_REPAIR"})
+#: Hosts that may be replaced for what others did, before an attempt that is about to start waits for a better time.
+_TRIES: Final = 3
+
+
+class AsyncPerformer:
+    """The attempt's `Performer` for agents of every kind: `local` has those with a process of their own.
+
+    `end_lost` kills what attempts of a task that were lost left on this host.
+    """
+
+    def __init__(
+        self, local: LocalPerformer, hosts: AsyncHosts, expander: Expander, end_lost: Callable[[Task], None]
+    ) -> None:
+        self._local = local
+        self._hosts = hosts
+        self._expander = expander
+        self._end_lost = end_lost
+
+    def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
+        if not spec.is_async:
+            return self._local.prepare(task, spec, repair)
+        try:
+            expanded = self._expander.expand(task, spec, repair)
+            expanded.places.make_shared()
+        except Unfit as problem:
+            raise AttemptFailed(problem.failure) from problem
+        except OSError as problem:
+            reason = f"the attempt's folders cannot be made: {problem}"
+            raise AttemptFailed(Failure("infrastructure", reason, source="host", phase="start")) from problem
+        if task.attempt > 1:
+            self._end_lost(task)
+        return Prepared(task, spec, expanded, repair)
+
+    def start(self, prepared: Prepared, timeout_s: float) -> Running:
+        if not prepared.spec.is_async:
+            return self._local.start(prepared, timeout_s)
+        for _ in range(_TRIES):
+            attempt = self._begin(prepared)
+            if attempt is None:
+                continue
+            if attempt.wait_started(timeout_s):
+                return attempt
+            attempt.kill("start_unconfirmed", 0.0)
+            attempt.wait_ended(None)
+            if not attempt.blameless:
+                late = attempt.ending().killed_by == "start_unconfirmed"
+                why = f"was not confirmed within {timeout_s:g} s" if late else "was not confirmed when its process died"
+                why = f"its start {why}"
+                raise AttemptFailed(Failure("start_unconfirmed", why, source="host", phase="start"))
+        why = f"the process it would have shared was replaced {_TRIES} times before it started"
+        raise AttemptFailed(Failure("infrastructure", why, source="host", phase="start"))
+
+    def transcripts(self, prepared: Prepared) -> Transcripts:
+        if not prepared.spec.is_async:
+            return self._local.transcripts(prepared)
+        return frozenset()
+
+    def _begin(self, prepared: Prepared) -> AsyncRunning | None:
+        """Hand it to a host; None where that has just ended."""
+        spec, places = prepared.spec, prepared.expanded.places
+        secrets = self._expander.secrets(spec)
+        env = {name: text for name, text in prepared.expanded.env.items() if name not in _OF_ONE_ATTEMPT}
+        attempt = AsyncRunning(places.stdout, places.stderr, secrets)
+        try:
+            # A suspect alone: should its process die, it is known whose doing it was.
+            host = self._hosts.of(spec.name, env, secrets, single=prepared.task.trial)
+            host.run(attempt, _told(prepared))
+        except HostGone:
+            return None
+        except (SpawnFailed, WireError) as problem:
+            raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem
+        return attempt
+
+
+def _told(prepared: Prepared) -> Mapping[str, Any]:
+    task, places = prepared.task, prepared.expanded.places
+    return {
+        "inputs": dict(prepared.expanded.inputs),
+        "task_id": task.id,
+        "attempt": task.attempt,
+        "workdir": str(places.workdir),
+        "taskdir": str(places.taskdir),
+        "repair": prepared.repair,
+    }

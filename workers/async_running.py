@@ -1,0 +1,120 @@
+"""One async attempt as its supervisor sees it: a task in a host, with the duties of a process of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from proofq.policies import redaction
+from proofq.policies.ended import Ending
+from proofq.policies.sharing import REPLACED, SHARED_DEATH, Fate
+from proofq.workers.output import Capture
+from proofq.workers.report import ReportReader
+from proofq.workers.running import GRACE_S
+
+
+class AsyncRunning:
+    """An attempt's `Running`. Thread-safe where `Running` is; `take` and `end` are its host's.
+
+    `stdout` and `stderr` are files that are made once something is printed. `secrets` are hidden wherever it stands.
+    """
+
+    def __init__(self, stdout: Path, stderr: Path, secrets: Collection[str]) -> None:
+        self.pid = 0
+        self.start_ticks = 0
+        #: Its number in its host; 0 before it has one.
+        self.number = 0
+        #: What it was first asked to stop for, and when it must have ended, by the boot clock.
+        self.stopped = ""
+        self.kill_at: float | None = None
+        self.heard_s = 0.0
+        self._paths = {"stdout": stdout, "stderr": stderr}
+        self._secrets = secrets
+        self._captures: dict[str, Capture] = {}
+        self._report = ReportReader(silent=False)
+        self._cancel: Callable[[AsyncRunning, str, float], None] = lambda *_: None
+        self._up = threading.Event()
+        self._over = threading.Event()
+        self._ending: Ending | None = None
+
+    def attach(
+        self, number: int, pid: int, start_ticks: int, cancel: Callable[[AsyncRunning, str, float], None]
+    ) -> None:
+        """It is about to be in a host."""
+        self.number, self.pid, self.start_ticks, self._cancel = number, pid, start_ticks, cancel
+
+    def wait_started(self, timeout_s: float | None) -> bool:
+        """True once the start is confirmed; False at the timeout, or when it ended without having started."""
+        self._up.wait(timeout_s)
+        return self._report.started
+
+    def wait_ended(self, timeout_s: float | None) -> bool:
+        """True once its task and those that it made have ended, or their process has; False at the timeout."""
+        return self._over.wait(timeout_s)
+
+    def kill(self, reason: str, grace_s: float = GRACE_S) -> None:
+        """Cancel it; whoever outlives that by `grace_s` loses its process. Returns at once, the first reason stays."""
+        if not self._over.is_set():
+            self._cancel(self, reason, grace_s)
+
+    @property
+    def progress(self) -> tuple[int, str]:
+        """How often `ctx.progress` gave new evidence, and the latest, as JSON, with what is secret hidden."""
+        return self._report.progress_count, redaction.without(self._report.progress, self._secrets)
+
+    def ending(self) -> Ending:
+        """How it ended. Only after `wait_ended` said True."""
+        if self._ending is None:
+            raise RuntimeError("asked for the ending of an attempt that runs")
+        return self._ending
+
+    @property
+    def blameless(self) -> bool:
+        """Whether it ended only because its process did, of which nobody says that it was its doing."""
+        return self._ending is not None and self._ending.killed_by in (REPLACED, SHARED_DEATH)
+
+    # --- for its host ---
+
+    def take(self, body: Mapping[str, Any], now_s: float) -> None:
+        """What the host says of it."""
+        for name in ("stdout", "stderr"):
+            if name in body:
+                self._capture(name).write(body[name].encode("utf-8", "backslashreplace"))
+                self.heard_s = now_s
+        if "report" in body:
+            told = self._report.progress_count
+            self._report.feed(body["report"].encode("utf-8"))
+            self.heard_s = now_s if self._report.progress_count > told else self.heard_s
+            if self._report.started:
+                self._up.set()
+
+    def end(self, fate: Fate, exit_code: int | None, signum: int | None, last_words: bytes = b"") -> None:
+        """It is over, and nothing of it runs any more. `last_words`: what its process said, where it was alone."""
+        for capture in self._captures.values():
+            capture.close()
+        stdout, stderr = self._tail("stdout"), self._tail("stderr") + last_words
+        self._ending = Ending(
+            exit_code,
+            signum,
+            fate.killed_by,
+            self._report.last,
+            (stdout + stderr).decode("utf-8", "replace"),
+            stderr_tail=stderr.decode("utf-8", "replace"),
+            live=fate.failure,
+        )
+        self._up.set()
+        self._over.set()
+
+    def _tail(self, name: str) -> bytes:
+        return self._captures[name].tail() if name in self._captures else b""
+
+    def _capture(self, name: str) -> Capture:
+        if name not in self._captures:
+            try:
+                self._captures[name] = Capture(self._paths[name], secrets=self._secrets)
+            except OSError:
+                # Nobody's attempt fails for that: its tail is kept in memory.
+                self._captures[name] = Capture(None, secrets=self._secrets)
+        return self._captures[name]
