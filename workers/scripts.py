@@ -29,6 +29,7 @@ NAMES: Final = (
     "aside",
     "peek",
     "census",
+    "members",
     "pause",
     "purge",
     "kept",

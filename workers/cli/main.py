@@ -16,8 +16,8 @@ import click
 
 import proofq
 from proofq.workers.cli import exit_codes, notbuilt
-from proofq.workers.cli.act import cancel, replay
 from proofq.workers.cli.audit import audit
+from proofq.workers.cli.cancel import cancel
 from proofq.workers.cli.command import Group, example_text, exit_code_text
 from proofq.workers.cli.demo import demo
 from proofq.workers.cli.doctor import doctor
@@ -27,6 +27,7 @@ from proofq.workers.cli.logs import logs
 from proofq.workers.cli.purge import purge
 from proofq.workers.cli.redis import redis
 from proofq.workers.cli.render import Output, plain
+from proofq.workers.cli.replay import replay
 from proofq.workers.cli.run import run
 from proofq.workers.cli.show import show
 from proofq.workers.cli.status import status

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -33,11 +33,16 @@ class Output:
 
     def items(self, items: Iterable[Mapping[str, Any]]) -> None:
         """Print the one JSON document of a list of any length: nothing at all is printed if reading it fails midway."""
+        self.listed("items", items)
+
+    def listed(self, name: str, values: Iterable[Any], more: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """The same for a list by another name, with what is only known at its end beside it."""
         with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="ascii") as spool:
-            spool.write(f'{{"schema_version": {SCHEMA_VERSION}, "items": [')
-            for number, item in enumerate(items):
-                spool.write(f"{', ' if number else ''}{_dumps(item)}")
-            spool.write("]}\n")
+            spool.write(f'{{"schema_version": {SCHEMA_VERSION}, "{name}": [')
+            for number, value in enumerate(values):
+                spool.write(f"{', ' if number else ''}{_dumps(value)}")
+            rest = "".join(f", {_dumps(key)}: {_dumps(value)}" for key, value in more().items())
+            spool.write(f"]{rest}}}\n")
             spool.seek(0)
             shutil.copyfileobj(spool, self.stdout)
 
