@@ -16,7 +16,7 @@ from proofq.policies.failure import Failure
 from proofq.policies.fingerprints import of_parts
 
 RESOURCE_ERRNOS: Final = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
-HOST_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+HOST_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ETIME})
 _RESOURCE_SIGNALS: Final = frozenset({"SIGKILL", "SIGXCPU", "SIGXFSZ"})
 #: Deaths that no text explains better.
 _BEFORE_TEXT: Final = frozenset({"SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGXCPU", "SIGXFSZ"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,7 +34,15 @@ def target(folder: Path) -> Path:
 
 
 def take(target: Path) -> FileBaseline:
-    return file_baseline.take(str(target), HOST)
+    before = file_baseline.take(str(target), HOST)
+    await_ticks({"files": [before.to_dict()]}, HOST)
+    return before
+
+
+def await_ticks(record: Mapping[str, Any], host: str) -> None:
+    """What an agent's process does before its agent, for a baseline's record."""
+    for tick in file_baseline.ticks(record.get("files", ()), host):
+        file_baseline.await_tick(*tick)
 
 
 def check(target: Path, before: FileBaseline | None, must_change: bool = False, **options: Any) -> ProofResult:

@@ -40,6 +40,11 @@ def nothing(ctx):
     """Return nothing at once."""
 
 
+def touch(ctx, path):
+    """Make an empty file."""
+    Path(path).touch()
+
+
 def echo(ctx, **inputs):
     """Everything the child knows of its surroundings, and its inputs."""
     return {

@@ -76,8 +76,11 @@ class Performer(Protocol):
         No process of an earlier attempt of the task lives on this host when it returns.
         """
 
-    def start(self, prepared: Any, timeout_s: float) -> Running:
-        """Spawns and waits for the start to be confirmed; `AttemptFailed` (start_unconfirmed) with nothing left."""
+    def start(self, prepared: Any, baseline: Mapping[str, Any], timeout_s: float) -> Running:
+        """Spawns and waits for the start to be confirmed; `AttemptFailed` (start_unconfirmed) with nothing left.
+
+        Nothing of the agent runs before a change would be newer than the markers of the baseline.
+        """
 
     def transcripts(self, prepared: Any) -> Transcripts:
         """How the files look now in which the agent's program writes down what it does; never raises."""
@@ -146,12 +149,13 @@ class Attempts:
         if not self._admit(held):
             return
         prepared = self.performer.prepare(held.task, spec, self._repair(held.task))
-        if not self._keep(held, self.prover.baseline(held.task, spec)):
+        baseline = self.prover.baseline(held.task, spec)
+        if not self._keep(held, baseline):
             return
         if self.owner.watch_isolation() or held.stopped:
             self._stopped(held, spec, held.stopped or "isolated")
             return
-        running = self.performer.start(prepared, START_TIMEOUT_S)
+        running = self.performer.start(prepared, baseline, START_TIMEOUT_S)
         try:
             self._started(held, spec, prepared, running)
         except Exception:

@@ -67,4 +67,5 @@ def spawn_message(sid: int, request: SpawnRequest, given: Mapping[int, int]) -> 
         "targets": list(given),
         "report": report,
         "payload": report + 1 if request.kind == "function" else None,
+        "ticks": request.ticks,
     }

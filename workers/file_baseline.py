@@ -1,15 +1,17 @@
 """What is recorded of a file before a task's first attempt, so that its freshness can be judged afterwards.
 
 The record comes with a marker, a change time taken from the target's own file system. The agent may start
-only once that clock has moved on: a write right after the marker would else carry the marker's own tick.
+only once that clock has moved on: a write right after the marker would else carry the marker's own tick. Most
+ticks pass while its process is made, so the wait is left to that process, the last thing before the agent.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,11 +54,15 @@ class FileBaseline:
         return cls(**{**data, "record": FileRecord.from_dict(data["record"])})
 
 
+#: A directory whose file system's clock must move on, and the change time in nanoseconds it must leave behind.
+Tick = tuple[str, int]
+
+
 def take(path: str, host: str) -> FileBaseline:
-    """Record the file, make the marker, and return once a change made from now on is strictly newer than it.
+    """Record the file and make the marker. What `ticks` says of it must be awaited before an agent starts.
 
     Raises regular_file.BadPath, and regular_file.Unreachable where the file cannot be looked at or its file
-    system's clock stands still. Waits at most `MAX_TICK_WAIT_S`; leaves nothing behind.
+    system's clock stands still. Leaves nothing behind.
     """
     try:
         return _take(path, host)
@@ -68,9 +74,11 @@ def _take(path: str, host: str) -> FileBaseline:
     record = _record(path)
     directories = list(_ancestors(path))
     # The record first: what somebody else writes between the two is then no newer than the marker.
-    now, source = _clock_of(directories)
-    marker = now()
-    _wait_until(lambda: now() > marker)
+    marker, now, source = _marker(directories)
+    network = _on_network(directories[0])
+    if network or source == "host":
+        # Looked at here, under a proof's deadline: a server may hang, and another clock is waited for as it is read.
+        _wait_until(lambda: now() > marker)
     return FileBaseline(
         path=path,
         host=host,
@@ -79,8 +87,35 @@ def _take(path: str, host: str) -> FileBaseline:
         marker=source,
         anchor=directories[0],
         anchor_dev=Path(directories[0]).stat().st_dev,
-        network=_on_network(directories[0]),
+        network=network,
     )
+
+
+def ticks(records: Iterable[Mapping[str, Any]], host: str) -> list[Tick]:
+    """What is still to be awaited of baselines taken on `host`, as `to_dict` gave them."""
+    return [
+        (each["anchor"], each["marker_ctime_ns"])
+        for each in records
+        if each["host"] == host and each["marker"] == "file system" and not each["network"]
+    ]
+
+
+def await_tick(directory: str, marker_ns: int) -> None:
+    """Return once a change made from now on is strictly newer than the marker. Nearly always at once.
+
+    Raises OSError (ETIME) when the file system's clock has not moved on after `MAX_TICK_WAIT_S`, or what the file
+    system says.
+    """
+    try:
+        if _ctime_of_new(partial(_nameless_file, directory)) > marker_ns:
+            return
+    except OSError:
+        pass  # nothing can be made there without a name, or nothing at all: as the marker was made
+    _, now, _ = _marker(list(_ancestors(f"{directory}/-")))
+    try:
+        _wait_until(lambda: now() > marker_ns)
+    except regular_file.Unreachable as error:
+        raise OSError(errno.ETIME, str(error)) from error
 
 
 def anchor_is_lost(baseline: FileBaseline) -> bool:
@@ -121,17 +156,18 @@ def _ancestors(path: str) -> Iterator[str]:
         yield str(directory)
 
 
-def _clock_of(directories: list[str]) -> tuple[Callable[[], int], Literal["file system", "host"]]:
-    """Give a reader of the file system's clock, of this host's where nothing can be made there."""
+def _marker(directories: list[str]) -> tuple[int, Callable[[], int], Literal["file system", "host"]]:
+    """Give what the file system's clock says now and a reader of it; this host's where nothing can be made there."""
     for directory in directories:
         for make in (_nameless_file, _named_file):
+            now = partial(_ctime_of_new, partial(make, directory))
             try:
-                os.close(make(directory))
+                return now(), now, "file system"
             except OSError:
                 continue
-            return partial(_ctime_of_new, partial(make, directory)), "file system"
     # Its inode is stamped by the kernel with the very clock that local file systems are stamped with.
-    return partial(_ctime_of_new, partial(os.memfd_create, "proofq-marker")), "host"
+    now = partial(_ctime_of_new, partial(os.memfd_create, "proofq-marker"))
+    return now(), now, "host"
 
 
 def _nameless_file(directory: str) -> int:
@@ -148,7 +184,7 @@ def _named_file(directory: str) -> int:
 def _ctime_of_new(make: Callable[[], int]) -> int:
     descriptor = make()
     try:
-        return statx.status(descriptor).ctime_ns
+        return os.fstat(descriptor).st_ctime_ns
     finally:
         os.close(descriptor)
 

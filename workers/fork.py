@@ -13,9 +13,10 @@ import sys
 import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from proofq.workers import proctree
+from proofq.workers import file_baseline, proctree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,13 +32,14 @@ class Stage:
     """What a child stands on: its directory, and the descriptors it has. It has no others.
 
     `fds` maps the child's number to the forkserver's. `report` is the child's number of the report pipe;
-    `private` are child numbers that are closed at an exec, the report pipe among them.
+    `private` are child numbers that are closed at an exec, the report pipe among them. `ticks` are awaited first.
     """
 
     cwd: str
     fds: Mapping[int, int]
     report: int
     private: frozenset[int]
+    ticks: Sequence[file_baseline.Tick] = ()
 
 
 class StepFailed(Exception):
@@ -104,6 +106,8 @@ def _take_place(stage: Stage) -> None:
     with suppress(OSError):
         _raise_oom_score()
     _step(f"chdir {stage.cwd}", lambda: os.chdir(stage.cwd))
+    for directory, marker_ns in stage.ticks:
+        _step(f"clock of {directory}", partial(file_baseline.await_tick, directory, marker_ns))
 
 
 def _step(name: str, act: Callable[[], None]) -> None:

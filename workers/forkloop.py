@@ -16,7 +16,7 @@ import selectors
 import signal
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +153,8 @@ class ForkLoop:
 
     def _spawn(self, body: Mapping[str, Any], fds: list[int]) -> None:
         private = {body["report"]} if body["payload"] is None else {body["report"], body["payload"]}
-        stage = Stage(body["cwd"], dict(zip(body["targets"], fds, strict=True)), body["report"], frozenset(private))
+        targets = dict(zip(body["targets"], fds, strict=True))
+        stage = Stage(body["cwd"], targets, body["report"], frozenset(private), body["ticks"])
         try:
             pid = self._fork(stage, body, {**body["env"], OWNER_VARIABLE: self._owner})
         except OSError as error:
@@ -182,7 +183,7 @@ class ForkLoop:
             fds = {**stage.fds, number: setup_fd}
             argv = fresh_interpreter("proofq.workers.child", str(number), str(body["payload"]), str(stage.report))
             # The pipes must outlive this exec; the interpreter closes them to its own children by itself.
-            return fork(Stage(stage.cwd, fds, stage.report, frozenset()), lambda: execute(argv, env))
+            return fork(replace(stage, fds=fds, private=frozenset()), lambda: execute(argv, env))
 
     # --- ending ---
 

@@ -16,10 +16,12 @@ from proofq.policies.agent import AgentSpec
 from proofq.policies.exits import classify_start
 from proofq.policies.failure import Failure
 from proofq.policies.stall import Transcripts
-from proofq.workers import transcripts
+from proofq.workers import file_baseline, transcripts
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.child import RUN_AGENT, RUN_PROOF
 from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
+from proofq.workers.file_baseline import Tick
+from proofq.workers.host import host_name
 from proofq.workers.listener import Lines, Listener
 from proofq.workers.performed import Performed
 from proofq.workers.record import Task
@@ -58,12 +60,13 @@ class LocalPerformer:
             self._end_earlier(task)
         return Prepared(task, spec, expanded, repair)
 
-    def start(self, prepared: Prepared, timeout_s: float) -> Performed:
+    def start(self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float) -> Performed:
         adapter = adapters.of(prepared.spec.adapter)
         listener = None if adapter.live is None else Listener(adapter.live)
         secrets = self._expander.secrets(prepared.spec)
         try:
-            running = self._spawner.spawn(_request(prepared, listener, secrets))
+            ticks = file_baseline.ticks(baseline.get("files", ()), host_name())
+            running = self._spawner.spawn(_request(prepared, listener, secrets, ticks))
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
             raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem
@@ -88,7 +91,9 @@ class LocalPerformer:
         return transcripts.look(Path(prepared.expanded.env["HOME"]), adapters.of(prepared.spec.adapter).transcripts)
 
 
-def _request(prepared: Prepared, listener: Listener | None, secrets: Sequence[str]) -> SpawnRequest:
+def _request(
+    prepared: Prepared, listener: Listener | None, secrets: Sequence[str], ticks: Sequence[Tick]
+) -> SpawnRequest:
     task, spec, expanded = prepared.task, prepared.spec, prepared.expanded
     places = expanded.places
     common: dict[str, Any] = {
@@ -98,6 +103,7 @@ def _request(prepared: Prepared, listener: Listener | None, secrets: Sequence[st
         "stdout": places.stdout,
         "stderr": places.stderr,
         "secrets": secrets,
+        "ticks": ticks,
     }
     if spec.kind == "command":
         keep = adapters.of(spec.adapter).reads_stdout or any(proof.kind == "json" for proof in spec.proofs)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from proofq.workers.file_baseline import Tick
     from proofq.workers.forkserver import Config
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class SpawnRequest:
     secrets: Collection[str] = ()
     #: Called in the pump's thread with stdout as it comes; must neither wait nor raise.
     on_stdout: Callable[[bytes], None] | None = None
+    #: What must have passed before anything of it runs; see `file_baseline.await_tick`.
+    ticks: Sequence[Tick] = ()
     #: More descriptors for the child: its number, 3 or above without a gap, to ours, which stay open here.
     fds: Mapping[int, int] = field(default_factory=dict)
 

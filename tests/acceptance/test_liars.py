@@ -27,6 +27,7 @@ from proofq.workers import verifier as verifier_process
 from proofq.workers.verify import Question, Verifier
 from proofq.workers.warm import Started
 from proofq.workers.wire import Channel
+from tests.files import await_ticks
 from tests.verifiers import HOST, no_command, no_python, verifier
 
 #: What an attempt comes to. Only "verified" is success.
@@ -210,6 +211,7 @@ def _attempt(one: Verifier, folder: Path, pair: Pair, agent: Script) -> Outcome:
     question = Question((proof,), HOST, str(folder), str(folder), str(folder), {})
     baseline = one.baseline(question, 20)
     assert baseline.outcome == "ready"
+    await_ticks(baseline.record, HOST)
     done = _run(folder, agent)
     end = Ending(*((done.returncode, None) if done.returncode >= 0 else (None, -done.returncode)))
     claim = generic.outcome(end, document=False)

@@ -7,11 +7,13 @@ import json
 import os
 import signal
 import socket
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proofq.workers import proctree
+from proofq.workers import file_baseline, proctree
 from proofq.workers.child import RUN_PROOF
 from proofq.workers.report import MAX_RESULT_BYTES
 from proofq.workers.spawner import AgentsNotLoaded, SpawnRequest
@@ -61,6 +63,29 @@ def test_a_function_stands_alone_on_its_stage(bench, tmp_path):
     assert said["pipe"] == -signal.SIGPIPE
     assert said["ctx"] == ["t-1", 1, str(tmp_path), str(tmp_path), None]
     assert end.usage.max_rss_kib > 1000
+
+
+@pytest.mark.parametrize("kind", ["function", "command"])
+def test_nothing_of_it_runs_before_the_file_systems_clock_has_moved_on(bench, tmp_path, kind):
+    """What it writes is strictly newer than each marker that its baseline gave, however early that is."""
+    marker_ns = time.time_ns() + 300_000_000
+    ticks = [(str(tmp_path), marker_ns - 200_000_000), (str(tmp_path), marker_ns)]
+    if kind == "command":
+        running = bench.command("/bin/sh", "-c", "echo > made", cwd=str(tmp_path), ticks=ticks)
+    else:
+        running = bench.spawner.spawn(replace(function("touch", tmp_path, path="made"), ticks=ticks))
+    assert not running.wait_started(0.1)
+    assert ended(running).exit_code == 0
+    assert (tmp_path / "made").stat().st_ctime_ns > marker_ns
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_file_system_whose_clock_stands_still_blames_nobody(monkeypatch, tmp_path):
+    """The wait ends, with an errno that is the host's."""
+    monkeypatch.setattr(file_baseline, "MAX_TICK_WAIT_S", 0.05)
+    with pytest.raises(OSError, match="stood still") as raised:
+        file_baseline.await_tick(str(tmp_path), time.time_ns() + 10**12)
+    assert raised.value.errno == errno.ETIME
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from proofq.policies.agent import Proof
 from proofq.workers import python_proof
 from proofq.workers.verify import Question, Verifier
+from tests.files import await_ticks
 from tests.verifiers import HOST, VerifierProcesses, verifier
 
 
@@ -59,6 +60,7 @@ def _file(path: str = "out.md", must_change: bool = False, **options: Any) -> Pr
 def _ready(one: Verifier, question: Question) -> Question:
     baseline = one.baseline(question, 20)
     assert baseline.outcome == "ready", baseline
+    await_ticks(baseline.record, question.host)
     # It is stored as text between the two.
     return replace(question, record=json.loads(json.dumps(baseline.record)))
 

@@ -18,6 +18,7 @@ from proofq.policies.agent import Proof
 from proofq.workers.verify import Question, Verifier
 from proofq.workers.warm import Started
 from proofq.workers.wire import Channel
+from tests.files import await_ticks
 from tests.verifiers import HOST, VerifierProcesses, no_command, no_python, verifier
 from tests.waiting import until
 
@@ -50,6 +51,7 @@ def _question(folder: Path, *proofs: Proof, claim: Any = None) -> Question:
 def _ready(one: Verifier, question: Question) -> Question:
     baseline = one.baseline(question, 20)
     assert baseline.outcome == "ready", baseline
+    await_ticks(baseline.record, HOST)
     return replace(question, record=baseline.record)
 
 

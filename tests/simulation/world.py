@@ -216,7 +216,7 @@ class SimPerformer:
             agent.gone.wait(None)
         return task
 
-    def start(self, prepared: Task, timeout_s: float) -> SimRunning:
+    def start(self, prepared: Task, baseline: Mapping[str, Any], timeout_s: float) -> SimRunning:
         hub = self._world.hub
         if self._home.forkserver_dead:
             raise AttemptFailed(Failure("infrastructure", "the forkserver is gone", source="host", phase="start"))

@@ -139,6 +139,7 @@ def test_exits_signals_and_starts():
     assert classify_start(errno.E2BIG, "exec x").kind == "bad_input"
     assert classify_start(errno.EAGAIN, "fork").kind == "resource"
     assert classify_start(errno.ENOSPC, "open").kind == "infrastructure"
+    assert classify_start(errno.ETIME, "clock of /mnt").kind == "infrastructure"
 
 
 class Hostile(Exception):
