@@ -118,6 +118,8 @@ class AgentSpec:
     look_first: bool = False
     unproven: bool = False
     reuse: int = 0
+    #: Steps of a function agent without which its claim is unverified.
+    must_call: tuple[str, ...] = ()
     #: How long a proof that cannot tell is tried again before the task is held.
     verify_wait_s: float = 60.0
     #: Deadline of one run of one proof.
@@ -129,11 +131,14 @@ class AgentSpec:
 
     @property
     def version(self) -> str:
-        """Digest of the declaration, 16 hex digits: equal wherever the same is declared."""
-        declared = {key: value for key, value in self.to_dict().items() if key != "source"}
-        if not self.is_async:
-            # Said only where it is so: what was declared before there were such agents keeps its version.
-            del declared["is_async"]
+        """Digest of the declaration, 16 hex digits: equal wherever the same is declared.
+
+        What is as it is when nobody says it is left out: a key that a newer version of proofq knows does not make
+        another declaration of what does not use it.
+        """
+        default = AgentSpec(self.name, self.kind).to_dict()
+        declared = {key: value for key, value in self.to_dict().items() if key != "source" and value != default[key]}
+        declared |= {"name": self.name, "kind": self.kind}
         text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 
@@ -142,6 +147,7 @@ class AgentSpec:
         data: dict[str, JSON] = {each.name: getattr(self, each.name) for each in fields(self)}
         data["command"] = list(self.command)
         data["pass_env"] = list(self.pass_env)
+        data["must_call"] = list(self.must_call)
         data["env"] = dict(self.env)
         data["inputs_schema"] = dict(self.inputs_schema)
         data["proofs"] = [proof.to_dict() for proof in self.proofs]
@@ -153,6 +159,7 @@ class AgentSpec:
         known = _known(cls, data)
         known["command"] = tuple(known.get("command", ()))
         known["pass_env"] = tuple(known.get("pass_env", ()))
+        known["must_call"] = tuple(known.get("must_call", ()))
         known["proofs"] = tuple(Proof.from_dict(proof) for proof in known.get("proofs", ()))
         return cls(**known)
 

@@ -12,6 +12,7 @@ from proofq.policies import declared as values
 from proofq.policies import input_schema, placeholders, proof_options
 from proofq.policies.adapters import ADAPTERS
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Proof, Provider
+from proofq.policies.wiring import MAX_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +32,6 @@ _KEYS = {
 #: Keys of the contract that do nothing yet; each may be given only as what it is when left out.
 _NOT_BUILT: dict[str, tuple[JSON, ...]] = {
     "reuse": (0,),
-    "must_call": ((), []),
     "up": ({}, None),
     "budget": ({}, None),
 }
@@ -136,6 +136,7 @@ class _Reader:
             proofs=proofs,
             look_first=look_first,
             unproven=unproven,
+            must_call=self.must_call(kind, look_first),
             verify_wait_s=values.seconds(raw, "verify_wait_s", default.verify_wait_s, zero=True),
             proof_timeout_s=values.seconds(raw, "proof_timeout_s", default.proof_timeout_s),
             unique_for_s=values.seconds(raw, "unique_for_s", default.unique_for_s),
@@ -261,6 +262,30 @@ class _Reader:
                 f"unknown placeholder {{{unknown[0]}}}; known are "
                 f"{', '.join(sorted(self.inputs | placeholders.BUILTIN))}; write {{{{ where a brace is meant"
             )
+
+    def must_call(self, kind: str, look_first: bool) -> tuple[str, ...]:
+        steps = self.raw.get("must_call", [])
+        known = isinstance(steps, list | tuple) and all(isinstance(name, str) for name in steps)
+        if not known or len(steps) > MAX_STEPS or len(set(steps)) < len(steps):
+            raise DeclarationProblem(
+                f'must_call is a list of the names of steps, each once and {MAX_STEPS} at most, such as ["write"]',
+                key=("must_call",),
+            )
+        for name in steps:
+            values.name(name, "step")
+        if steps and kind == "command":
+            raise DeclarationProblem(
+                "must_call is for functions, whose steps say @proofq.step; what goes on inside a command nobody here "
+                "can hear, so name in its proofs what each of its steps leaves behind",
+                key=("must_call",),
+            )
+        if steps and look_first:
+            raise DeclarationProblem(
+                "look_first lets proofs decide after an end that nobody saw, and then nobody knows what must_call asks "
+                "for; keep one of them",
+                key=("must_call",),
+            )
+        return tuple(steps)
 
     def flag(self, key: str) -> bool:
         value = self.raw.get(key, False)

@@ -19,7 +19,7 @@ class Ending:
     `stdout` all of stdout, None where it was more than is kept; `stdout_end` the newest of it that is kept. `at`: when
     it was looked at, in seconds since 1970, for waits that are said as a time of day; None: nobody knows.
     `transcript_end` is the end of its program's newest transcript, `live` the failure it told of while it ran and for
-    which we ended it; see `policies.live`.
+    which we ended it; see `policies.live`. `steps` are the declared steps of a function that came back, each once.
     """
 
     exit_code: int | None
@@ -33,6 +33,7 @@ class Ending:
     at: float | None = None
     transcript_end: bytes = b""
     live: Failure | None = None
+    steps: tuple[str, ...] = ()
 
     @property
     def streams(self) -> tuple[str, str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proofq.workers.errors import TaskFailed as TaskFailed
     from proofq.workers.errors import UnknownAgent as UnknownAgent
     from proofq.workers.errors import UnknownTask as UnknownTask
+    from proofq.workers.steps import step as step
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ __all__ = [
     "enqueue",
     "proofs",
     "run",
+    "step",
 ]
 
 #: Public name -> "module:name", or the module itself.
@@ -59,6 +61,7 @@ _PLACES = {
     "proofs": "proofq.workers.proof_builders",
     "run": "proofq.workers.api:run",
     "AgentWorker": "proofq.workers.agent_worker:AgentWorker",
+    "step": "proofq.workers.steps:step",
     "Task": "proofq.workers.api:Task",
     "BadInput": "proofq.workers.errors:BadInput",
     "DeclarationError": "proofq.workers.errors:DeclarationError",

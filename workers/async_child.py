@@ -24,7 +24,7 @@ from contextvars import Context as Variables
 from contextvars import ContextVar, copy_context
 from typing import Any, Final
 
-from proofq.workers import child
+from proofq.workers import child, steps
 from proofq.workers.async_page import LoopPage
 from proofq.workers.child import Job
 from proofq.workers.context import Context
@@ -122,7 +122,8 @@ class _Host:
                 told["task_id"], told["attempt"], told["workdir"], told["taskdir"], attempt, told.get("repair")
             )
             try:
-                value = await self._agent(context, **told["inputs"])
+                with steps.telling(attempt):
+                    value = await self._agent(context, **told["inputs"])
             finally:
                 context.tell()
         except BaseException as error:  # noqa: BLE001 - whatever it was, it is this attempt's failure

@@ -103,6 +103,7 @@ class AsyncRunning:
             (stdout + stderr).decode("utf-8", "replace"),
             stderr_tail=stderr.decode("utf-8", "replace"),
             live=fate.failure,
+            steps=self._report.steps,
         )
         self._up.set()
         self._over.set()

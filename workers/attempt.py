@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from proofq.policies import ending, lifecycle, repair, settlement, stall
+from proofq.policies import ending, lifecycle, repair, settlement, stall, wiring
 from proofq.policies.agent import AgentSpec
 from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
@@ -236,8 +236,12 @@ class Attempts:
         if end.killed_by not in ("", LIVE):
             self._stopped(held, spec, end.killed_by)
         elif isinstance(outcome, Failure):
-            self._settle(held, Event("failed", self.name, failure=outcome))
-        elif self._settle(held, Event("claim", self.name, claim=outcome.value)):
+            self._settle(held, Event("failed", self.name, failure=outcome, steps=end.steps))
+        elif wiring.missing(spec.must_call, end.steps):
+            # Before the claim is on record: whoever judged it later would not know what was called.
+            unwired = wiring.verdict(spec.must_call, end.steps, outcome.value)
+            self._settle(held, replace(self._judged(unwired), steps=end.steps))
+        elif self._settle(held, Event("claim", self.name, claim=outcome.value, steps=end.steps)):
             self._prove(held, spec)
 
     def _prove(self, held: Held, spec: AgentSpec) -> None:

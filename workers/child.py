@@ -20,7 +20,7 @@ from typing import Any
 
 from proofq.policies.classify import classify
 from proofq.policies.failure import Failure
-from proofq.workers import python_proof
+from proofq.workers import python_proof, steps
 from proofq.workers.clock import SystemClock
 from proofq.workers.context import Context
 from proofq.workers.preload import Agents, Preload, resolve
@@ -58,7 +58,8 @@ def run_agent(job: Job) -> Any:
         payload.get("repair"),
     )
     try:
-        return job.agents[payload["agent"]](context, **payload["inputs"])
+        with steps.telling(job.reporter):
+            return job.agents[payload["agent"]](context, **payload["inputs"])
     finally:
         context.tell()
 

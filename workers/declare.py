@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     pass_env: Sequence[str]
     proofs: Sequence[Proof | Mapping[str, Any]]
     look_first: bool
+    must_call: Sequence[str]
     unproven: bool
     verify_wait_s: float | timedelta
     proof_timeout_s: float | timedelta

@@ -49,6 +49,7 @@ class Event:
     baseline.
     `death`: the attempt's own supervisor reports the death of its processes, which no reaper has counted yet.
     `progress`: the attempt's latest evidence given to `ctx.progress`, as JSON, where its record does not have it yet.
+    `steps`: those of `@proofq.step` that came back in it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Event:
     fields: Mapping[str, Any] = field(default_factory=dict)
     death: bool = False
     progress: str = ""
+    steps: tuple[str, ...] = ()
 
     def without(self, secrets: Collection[str]) -> Event:
         """The same, with these texts hidden in whatever of it is kept."""
@@ -309,7 +311,9 @@ def _facts_of(name: str, event: Event) -> dict[str, str]:
 
 
 def _attempt_patch(decision: Decision, event: Event, failure: Failure | None, ends: bool) -> dict[str, Any]:
-    told = {"progress": event.progress, "progress_at": "@now"} if event.progress else {}
+    told: dict[str, Any] = {"progress": event.progress, "progress_at": "@now"} if event.progress else {}
+    if event.steps:
+        told["steps"] = list(event.steps)
     if decision.event == "start":
         shown = {name: event.fields[name] for name in ("pid", "start_ticks") if name in event.fields}
         return {"started_at": "@now", **shown, **told}

@@ -3,6 +3,7 @@
     {"started": true}                      a function is about to be called
     {"start_error": {"errno", "step"}}     it never came to that: which step failed, and how
     {"progress": evidence}                 what `ctx.progress` was given, when it changed
+    {"step": "write"}                      a function under `@proofq.step` was called and came back
     {"result": value}                      the claim of a function that returned
     {"failure": {...}}                     its classified exception, as `Failure.to_dict` writes it
 
@@ -17,6 +18,9 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from proofq.policies.declared import NAME
+from proofq.policies.wiring import MAX_STEPS
 
 #: Longest result, in bytes of JSON. A larger one belongs in a file, whose path is the result.
 MAX_RESULT_BYTES = 1024 * 1024
@@ -106,6 +110,8 @@ class ReportReader:
         #: The latest evidence given to `ctx.progress`, as strict JSON, and how often it came.
         self.progress = ""
         self.progress_count = 0
+        #: The steps that came back, each once, in the order in which they did so first.
+        self.steps: tuple[str, ...] = ()
         #: {"result": …} or {"failure": …}, the last one said; None when there was none.
         self.last: dict[str, Any] | None = None
 
@@ -138,6 +144,8 @@ class ReportReader:
             self._take_start_error(said["start_error"])
         elif "progress" in said:
             self._take_progress(said["progress"])
+        elif "step" in said:
+            self._take_step(said["step"])
         elif "result" in said or "failure" in said:
             self.last = said
 
@@ -148,6 +156,11 @@ class ReportReader:
             self.progress_count += 1
         except NotStrictJSON:
             return
+
+    def _take_step(self, said: Any) -> None:
+        fits = isinstance(said, str) and NAME.fullmatch(said) and len(self.steps) < MAX_STEPS
+        if fits and said not in self.steps:
+            self.steps = (*self.steps, said)
 
     def _take_start_error(self, said: Any) -> None:
         code, step = (said.get("errno"), said.get("step")) if isinstance(said, dict) else (None, None)

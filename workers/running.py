@@ -98,6 +98,7 @@ class Running:
             self.full_stdout(),
             self._streams.stdout.newest(),
             self.stderr_tail().decode("utf-8", "replace"),
+            steps=self._streams.report.steps,
         )
 
     @property

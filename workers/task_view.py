@@ -176,6 +176,7 @@ def _attempt(task_id: str, record: Mapping[str, Any], state_dir: Path) -> dict[s
         "pid": record.get("pid"),
         "progress": json.loads(record["progress"]) if record.get("progress") else None,
         "progress_at": iso(record.get("progress_at")),
+        "steps": record.get("steps", []),
         "workdir": str(of_attempt.workdir) if here else None,
         "stdout": str(of_attempt.stdout) if here else None,
         "stderr": str(of_attempt.stderr) if here else None,

@@ -250,7 +250,10 @@ def test_refused(raw: dict[str, Any], sentence: str, key: tuple[str | int, ...])
 NOT_BUILT: list[tuple[dict[str, Any], str]] = [
     ({"reuse": 1}, "reuse is not built yet"),
     ({"reuse": False}, "reuse is not built yet"),
-    ({"must_call": ["x"]}, "must_call is not built yet"),
+    ({"must_call": ["x"]}, "must_call is for functions"),
+    ({"must_call": "x"}, "must_call is a list"),
+    ({"must_call": ["x", "x"]}, "must_call is a list"),
+    ({"must_call": ["a b"]}, "the name of this step is broken"),
     ({"up": {"port": 1}}, "up is not built yet"),
     ({"budget": {"usd": 1}}, "budget is not built yet"),
     *[
