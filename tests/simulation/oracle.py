@@ -214,7 +214,13 @@ class Oracle:
     # --- tasks -----------------------------------------------------------------------------------------------------
 
     def peek(self, task_id: str) -> Peek:
-        return Peek.parse(task_id, self._raw("peek", (str(self._world.hub.now), task_id, "", ""))[1])
+        arguments = (str(self._world.hub.now), task_id, "", "")
+        try:
+            answer = self._raw("peek", arguments)
+        except RedisUnavailable:
+            # The first to speak after a restart finds its connection broken, and a look may well be that.
+            answer = self._raw("peek", arguments)
+        return Peek.parse(task_id, answer[1])
 
     def look(self, task_ids: Iterable[str]) -> None:
         """Reads tasks back and judges them, and what is new in their breadcrumbs."""
