@@ -41,7 +41,7 @@ def take(target: Path) -> FileBaseline:
 
 def await_ticks(record: Mapping[str, Any], host: str) -> None:
     """What an agent's process does before its agent, for a baseline's record."""
-    for tick in file_baseline.ticks(record.get("files", ()), host):
+    for tick in file_baseline.ticks_of(record, host):
         file_baseline.await_tick(*tick)
 
 

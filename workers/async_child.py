@@ -11,20 +11,23 @@ believes it is somebody else's business.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import suppress
 from contextvars import Context as Variables
 from contextvars import ContextVar, copy_context
+from pathlib import Path
 from typing import Any, Final
 
-from proofq.workers import child, steps
+from proofq.workers import child, file_baseline, steps
 from proofq.workers.async_page import LoopPage
 from proofq.workers.child import Job
 from proofq.workers.context import Context
@@ -37,6 +40,8 @@ CHANNEL_FD, PAGE_FD = 3, 4
 RUN_HOST = "proofq.workers.async_child:run_host"
 #: Seconds between two turns of a loop that has nothing to do.
 _TURN_S = 0.5
+#: Seconds between two looks at a file system's clock, which mostly ticks every 4 ms.
+_POLL_S = 0.001
 #: Most text of one attempt that waits to be sent; beyond it the oldest goes.
 _MOST_PIECES = 10_000
 
@@ -62,6 +67,7 @@ class _Host:
         self._attempts: dict[int, _Attempt] = {}
         self._unsaid: dict[int, _Attempt] = {}
         self._leaving = False
+        self._clocks = _Clocks()
 
     def serve(self) -> None:
         """Run until the channel closes or TERM comes."""
@@ -118,6 +124,8 @@ class _Host:
     async def _live(self, attempt: _Attempt, told: Mapping[str, Any]) -> None:
         """One attempt, from its start until nothing of it is left in the loop."""
         try:
+            for directory, marker_ns in told["ticks"]:
+                await self._clocks.tick(directory, marker_ns)
             context = Context(
                 told["task_id"], told["attempt"], told["workdir"], told["taskdir"], attempt, told.get("repair")
             )
@@ -192,6 +200,32 @@ class _Host:
         attempt.tasks.add(task)
         task.add_done_callback(attempt.tasks.discard, context=Variables())
         return task
+
+
+class _Clocks:
+    """The clocks of file systems, as an agent's other process awaits them (`file_baseline.await_tick`).
+
+    Hundreds of attempts may begin at once: who comes later has seldom to look himself.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, int] = {}
+
+    async def tick(self, directory: str, marker_ns: int) -> None:
+        """Return once a change made from now on is strictly newer than the marker. OSError: see `await_tick`."""
+        give_up_s = time.monotonic() + file_baseline.MAX_TICK_WAIT_S
+        try:
+            device = Path(directory).stat().st_dev
+        except FileNotFoundError:
+            device = -1  # removed since it was looked at: its nearest ancestor's clock is read, and kept for nobody
+            self._seen.pop(device, None)
+        while self._seen.get(device, 0) <= marker_ns:
+            self._seen[device] = file_baseline.now_at(directory)
+            if self._seen[device] > marker_ns:
+                return
+            if time.monotonic() > give_up_s:
+                raise OSError(errno.ETIME, f"the clock of {directory} stood still")
+            await asyncio.sleep(_POLL_S)
 
 
 class _Attempt:

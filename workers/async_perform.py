@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from proofq.policies.agent import AgentSpec
 from proofq.policies.failure import Failure
 from proofq.policies.stall import Transcripts
+from proofq.workers import file_baseline
 from proofq.workers.async_host import HostGone
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_running import AsyncRunning
 from proofq.workers.attempt import AttemptFailed, Running
 from proofq.workers.expand import Expander, Unfit
+from proofq.workers.file_baseline import Tick
+from proofq.workers.host import host_name
 from proofq.workers.perform import LocalPerformer, Prepared
 from proofq.workers.record import Task
 from proofq.workers.spawner import SpawnFailed
@@ -53,11 +56,12 @@ class AsyncPerformer:
             self._end_lost(task)
         return Prepared(task, spec, expanded, repair)
 
-    def start(self, prepared: Prepared, timeout_s: float) -> Running:
+    def start(self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float) -> Running:
         if not prepared.spec.is_async:
-            return self._local.start(prepared, timeout_s)
+            return self._local.start(prepared, baseline, timeout_s)
+        ticks = file_baseline.ticks_of(baseline, host_name())
         for _ in range(_TRIES):
-            attempt = self._begin(prepared)
+            attempt = self._begin(prepared, ticks)
             if attempt is None:
                 continue
             if attempt.wait_started(timeout_s):
@@ -77,7 +81,7 @@ class AsyncPerformer:
             return self._local.transcripts(prepared)
         return frozenset()
 
-    def _begin(self, prepared: Prepared) -> AsyncRunning | None:
+    def _begin(self, prepared: Prepared, ticks: Sequence[Tick]) -> AsyncRunning | None:
         """Hand it to a host; None where that has just ended."""
         spec, places = prepared.spec, prepared.expanded.places
         secrets = self._expander.secrets(spec)
@@ -86,7 +90,7 @@ class AsyncPerformer:
         try:
             # A suspect alone: should its process die, it is known whose doing it was.
             host = self._hosts.of(spec.name, env, secrets, single=prepared.task.trial)
-            host.run(attempt, _told(prepared))
+            host.run(attempt, {**_told(prepared), "ticks": ticks})
         except HostGone:
             return None
         except (SpawnFailed, WireError) as problem:

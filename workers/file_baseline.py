@@ -11,7 +11,7 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,11 +91,11 @@ def _take(path: str, host: str) -> FileBaseline:
     )
 
 
-def ticks(records: Iterable[Mapping[str, Any]], host: str) -> list[Tick]:
-    """What is still to be awaited of baselines taken on `host`, as `to_dict` gave them."""
+def ticks_of(baseline: Mapping[str, Any], host: str) -> list[Tick]:
+    """What is still to be awaited on `host` of a task's record: its "files", each as `to_dict` gave it."""
     return [
         (each["anchor"], each["marker_ctime_ns"])
-        for each in records
+        for each in baseline.get("files", ())
         if each["host"] == host and each["marker"] == "file system" and not each["network"]
     ]
 
@@ -106,16 +106,20 @@ def await_tick(directory: str, marker_ns: int) -> None:
     Raises OSError (ETIME) when the file system's clock has not moved on after `MAX_TICK_WAIT_S`, or what the file
     system says.
     """
+    if now_at(directory) <= marker_ns:
+        try:
+            _wait_until(lambda: now_at(directory) > marker_ns)
+        except regular_file.Unreachable as error:
+            raise OSError(errno.ETIME, str(error)) from error
+
+
+def now_at(directory: str) -> int:
+    """What the clock of a directory's file system says, in nanoseconds: the change time of a file made there."""
     try:
-        if _ctime_of_new(partial(_nameless_file, directory)) > marker_ns:
-            return
+        return _ctime_of_new(partial(_nameless_file, directory))
     except OSError:
-        pass  # nothing can be made there without a name, or nothing at all: as the marker was made
-    _, now, _ = _marker(list(_ancestors(f"{directory}/-")))
-    try:
-        _wait_until(lambda: now() > marker_ns)
-    except regular_file.Unreachable as error:
-        raise OSError(errno.ETIME, str(error)) from error
+        # Nothing can be made there without a name, or nothing at all: as the marker was made.
+        return _marker(list(_ancestors(f"{directory}/-")))[0]
 
 
 def anchor_is_lost(baseline: FileBaseline) -> bool:

@@ -65,7 +65,7 @@ class LocalPerformer:
         listener = None if adapter.live is None else Listener(adapter.live)
         secrets = self._expander.secrets(prepared.spec)
         try:
-            ticks = file_baseline.ticks(baseline.get("files", ()), host_name())
+            ticks = file_baseline.ticks_of(baseline, host_name())
             running = self._spawner.spawn(_request(prepared, listener, secrets, ticks))
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
