@@ -179,6 +179,10 @@ class Door:
                 return Settled(True, to, name, event.reason)
         return Settled(False, task.state, event.name, "the task kept changing; try again")
 
+    def refuse(self, task: Task, name: str, who: str, why: str) -> Settled:
+        """Records that somebody tried what the table forbids; the task stays as it is. Raises as `apply` does."""
+        return self._refuse(task, name, who, why, lambda: True)
+
     def _write(self, move: Move, give_up: Callable[[], bool]) -> Written:
         return insist(lambda: self.store.settle(move), self._clock, give_up, DAMAGED_S)
 

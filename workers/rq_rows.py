@@ -64,7 +64,8 @@ class RqRows:
             "successful_job_count": str(self._succeeded[slot]),
             "failed_job_count": str(self._failed[slot]),
         }
-        return counts | ({"state": "idle"} if task_id is None else {"state": "busy", "current_job": task_id})
+        # Not RQ's field `current_job`: rq-dashboard unpickles that job, which of one in JSON breaks its whole page.
+        return counts | ({"state": "idle"} if task_id is None else {"state": "busy", "task": task_id})
 
 
 def show(

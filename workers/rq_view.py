@@ -10,7 +10,7 @@ import json
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis
@@ -108,6 +108,18 @@ def moved_fields(state: str, now: datetime) -> dict[str, str]:
     # Waiting again: nothing of the attempt that ended may be read as present.
     gone = {"started_at": "", "ended_at": "", "worker_name": "", "last_heartbeat": ""}
     return fields | gone | {"enqueued_at": stamp(now)}
+
+
+def shown_fields(state: str, ended_at_ms: int | None, attempts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What one of RQ's tools may have changed in the job's hash, as it should be of a task in `state`."""
+    fields = {"status": str(RQ_STATUS[state])}
+    if state not in TERMINAL:
+        return fields
+    started_ms = attempts[-1].get("leased_at") if attempts else None
+    times = {"started_at": started_ms, "ended_at": ended_at_ms}
+    return fields | {
+        name: "" if at is None else stamp(datetime.fromtimestamp(at / 1000, UTC)) for name, at in times.items()
+    }
 
 
 def result_row(state: str, value: Any, reason: str) -> dict[str, str]:

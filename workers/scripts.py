@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import redis
 
-from proofq.policies.lifecycle import DEFERRED, FROM_OUTSIDE, NUMBERS, RQ_STATUS, SUCCESS, TABLE, TERMINAL
+from proofq.policies.lifecycle import DEFERRED, NUMBERS, RQ_STATUS, SUCCESS, TABLE, TERMINAL
 from proofq.workers import keys
 from proofq.workers.errors import Error, RedisUnavailable
 from proofq.workers.own_connection import OwnConnection
@@ -89,8 +89,6 @@ class RedisRunner:
         prelude = keys.lua_prelude() + f"local RQ_STATUS = {{ {status} }}\n"
         numbers = ", ".join(f"{state} = {number}" for state, number in NUMBERS.items())
         prelude += f"local STATE_NUMBER = {{ {numbers} }}\n"
-        moves = ", ".join(f'{state} = "{event}"' for state, event in FROM_OUTSIDE.items())
-        prelude += f"local FROM_OUTSIDE = {{ {moves} }}\n"
         for name, states in (("SUCCESS", SUCCESS), ("TERMINAL", TERMINAL)):
             prelude += f"local {name} = {{ {', '.join(f'{state} = true' for state in sorted(states))} }}\n"
         released = TABLE[DEFERRED, "release"]

@@ -228,13 +228,14 @@ class Store:
         """Takes a task whose row nobody can read out of its lease and off all times; it stands among the strays."""
         self.call("aside", task_id.encode("utf-8", "surrogateescape"), owner, queue, reason[:300])
 
-    def restore(self, task_id: str) -> bool:
-        """Puts a stray back into its queue if its rows are whole again."""
-        return bool(self.call("restore", task_id, lifecycle.QUEUED)[0] == b"restored")
+    def restore(self, task_id: str, state: str = "", job: Mapping[str, str] | None = None) -> bool:
+        """Puts a stray where it belongs if its rows are whole again; `job`: RQ's fields of a task in `state`."""
+        fields = rq_view.compact(job or {})
+        return bool(self.call("restore", task_id, lifecycle.QUEUED, state, fields)[0] == b"restored")
 
     def parked(self, queues: Sequence[str], limit: int = 50) -> list[str]:
         """Takes jobs that RQ keeps until later (`depends_on`, `enqueue_in`) among the strays; their ids."""
-        return [text(name) for name in self.call("parked", limit, self.clock.token(), *queues)[1]]
+        return [text(name) for name in self.call("parked", limit, *queues)[1]]
 
     def stray(self, task_id: str) -> dict[str, Any]:
         """Where a stray was found and why it was taken out; empty when it is none (any more)."""

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Who a breadcrumb says it was: RQ keeps no record of the person.
 WHO: Final = "rq"
+#: Why a lease took a task of ours out of its queue that is not queued; lease.lua writes it.
+MOVED: Final = "put back from outside"
 #: What RQ takes for a job's id.
 RQ_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
 #: Ids that nothing could be done for are remembered up to so many, so that they are not read at every look.
@@ -74,10 +76,18 @@ class Strays:
             task = self._store.read(task_id)
         except UnknownTask:
             return self._adopt(task_id)
-        event = lifecycle.FROM_OUTSIDE.get(task.state)
+        stray = self._store.stray(task_id)
+        parked, moved = str(stray.get("parked", "")), stray.get("reason") == MOVED
+        event = None if parked else lifecycle.FROM_OUTSIDE.get(task.state)
         if event is not None:
             self._door.apply(task_id, Event(event, WHO, "put back into its queue with one of RQ's tools"))
-        return self._store.restore(task_id)
+            return self._store.restore(task_id)
+        if parked:
+            self._door.refuse(task, "defer", WHO, f"put among RQ's {parked} jobs from outside")
+        elif moved and task.state != lifecycle.QUEUED:
+            self._door.refuse(task, "lease", WHO, f"put into its queue from outside although it is {task.state}")
+        shown = rq_view.shown_fields(task.state, task.ended_at, self._store.attempts(task_id))
+        return self._store.restore(task_id, task.state, shown if parked or moved else None)
 
     def _adopt(self, task_id: str) -> bool:
         stray = self._store.stray(task_id)

@@ -1,90 +1,106 @@
-"""rq-dashboard, as the extra `web` installs it, beside real tasks: people who know RQ see them."""
+"""rq-dashboard, as the extra `web` installs it, beside real tasks in every state: people who know RQ see them."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rq import Worker
 
 from proofq.policies import lifecycle
+from proofq.policies.lifecycle import RQ_STATUS, STATES, SUCCESS, TERMINAL
+from proofq.workers.audit import Audit
+from tests.acceptance.harness import Site
 from tests.commands import Project
+from tests.dashboards import Dashboard
 from tests.servers import PrivateServer
 from tests.waiting import until
 from tests.workbench import Bench
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+QUEUE = "work.note"
+#: Every list that the dashboard has of a queue.
+LISTS = ("queued", "started", "deferred", "finished", "failed", "canceled", "scheduled")
 
 
 @pytest.fixture
-def dashboard(tmp_path: Path, redis_server: PrivateServer) -> Iterator[int]:
-    """The port of a running dashboard on loopback."""
-    program = shutil.which("rq-dashboard", path=str(Path(sys.executable).parent))
-    assert program, "the extra web is not installed"
-    port = _free_port()
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "--bind", "127.0.0.1", "--port", str(port), "--json", "--disable-delete"],
-            cwd=tmp_path, env={"PATH": os.environ["PATH"], "RQ_DASHBOARD_REDIS_URL": redis_server.url},
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            until(lambda: _answers(port) or process.poll() is not None, 30, "the dashboard")
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            yield port
-        finally:
-            process.kill()
-            process.wait()
+def dashboard(tmp_path: Path, redis_server: PrivateServer) -> Iterator[Dashboard]:
+    """A running dashboard on the test's Redis."""
+    with Dashboard(redis_server.url, tmp_path, "--disable-delete") as running:
+        yield running
 
 
-def _answers(port: int) -> bool:
-    try:
-        return _get(port, "/")[0] == 200
-    except OSError:
-        return False
+def listed(dashboard: Dashboard, status: str, queue: str = QUEUE) -> list[dict[str, Any]]:
+    """The jobs of one list."""
+    jobs: list[dict[str, Any]] = dashboard.document(f"/0/data/jobs/{queue}/{status}/50/asc/1.json")["jobs"]
+    return jobs
 
 
-def _get(port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+def test_every_list_and_page_shows_every_state(project: Project, bench: Bench, dashboard: Dashboard) -> None:
+    """A task in each of our twelve states: in exactly the list of its RQ status, its page and its JSON answer."""
+    tasks = {}
+    for state in [*STATES][1:]:
+        tasks[state] = project.enqueue()
+        bench.to(tasks[state], state)
+    tasks[lifecycle.QUEUED] = project.enqueue()
+    before = {task_id: bench.store.client.hgetall(f"rq:job:{task_id}") for task_id in tasks.values()}
+    for status in LISTS:
+        wanted = {task_id for state, task_id in tasks.items() if RQ_STATUS[state] == status}
+        assert {job["id"] for job in listed(dashboard, status)} == wanted
+        page = dashboard.page(f"/0/view/jobs/{QUEUE}/{status}/8/dsc/1")
+        assert QUEUE in page
+    for state, task_id in tasks.items():
+        shown_as_it_is(dashboard, task_id, state)
+    [queue] = dashboard.document("/0/data/queues.json")["queues"]
+    assert (queue["name"], queue["count"]) == (QUEUE, 1)
+    for status in set(LISTS) - {"queued"}:
+        assert queue[f"{status}_job_registry_count"] == sum(RQ_STATUS[state] == status for state in tasks)
+    for path in ("/", "/0/view/workers", "/0/view/jobs"):
+        assert "<title>" in dashboard.page(path)
+    # Looking moves nothing.
+    assert {task_id: bench.store.client.hgetall(f"rq:job:{task_id}") for task_id in tasks.values()} == before
+    assert Audit(bench.store).run().violations == []
 
 
-def _document(port: int, path: str) -> Any:
-    status, body = _get(port, path)
-    assert status == 200, body
-    return json.loads(body)
+def shown_as_it_is(dashboard: Dashboard, task_id: str, state: str) -> None:
+    """The job's page and JSON: its status, its agent, its times, and why it ended where it failed."""
+    assert task_id in dashboard.page(f"/0/view/job/{task_id}")
+    job = dashboard.document(f"/0/data/job/{task_id}.json")
+    assert (job["id"], job["origin"], job["status"], job["description"]) == (task_id, QUEUE, RQ_STATUS[state], "note")
+    assert job["created_at"]
+    assert bool(job["ended_at"]) == (state in TERMINAL)
+    failed = state in TERMINAL - SUCCESS
+    assert bool(job["exc_info"]) == failed
 
 
-def test_the_dashboard_lists_our_queues_and_tasks(project: Project, bench: Bench, dashboard: int) -> None:
-    """Its page answers, our queue stands in it with its counts, and a failed and a waiting task are found."""
-    failed = project.enqueue()
-    bench.to(failed, lifecycle.FAILED)
-    waiting = project.enqueue()
-    [queue] = _document(dashboard, "/0/data/queues.json")["queues"]
-    assert queue["name"] == "work.note"
-    assert queue["count"] == 1
-    assert queue["failed_job_registry_count"] == 1
-    jobs = _document(dashboard, "/0/data/jobs/work.note/queued/8/asc/1.json")["jobs"]
-    assert [job["id"] for job in jobs] == [waiting]
-    jobs = _document(dashboard, "/0/data/jobs/work.note/failed/8/asc/1.json")["jobs"]
-    assert [job["id"] for job in jobs] == [failed]
-    job = _document(dashboard, f"/0/data/job/{failed}.json")
-    assert (job["status"], job["description"]) == ("failed", "note")
+def test_pages_turn(project: Project, bench: Bench, dashboard: Dashboard) -> None:
+    """More jobs than fit on a page: none is left out."""
+    made = {project.enqueue() for _ in range(20)}
+    pages = [dashboard.document(f"/0/data/jobs/{QUEUE}/queued/8/asc/{page}.json") for page in (1, 2, 3)]
+    ids = [job["id"] for page in pages for job in page["jobs"]]
+    # The dashboard itself shows more on a later page of a queue than belongs there.
+    assert set(ids) == made
+    assert pages[0]["pagination"]["num_pages"] == 3
+
+
+def test_the_workers_page_shows_the_slots(tmp_path: Path) -> None:
+    """Each slot of a real worker with its queues and its state, while a task runs; the task is among the started."""
+    with Site({"slots": 2}) as site, Dashboard(site.server.url, tmp_path) as dashboard:
+        site.start().wait_ready()
+        task_id = site.enqueue("hang")
+        site.wait_for(task_id, lifecycle.RUNNING)
+
+        def busy() -> list[dict[str, Any]]:
+            shown = dashboard.document("/0/data/workers.json")["workers"]
+            return shown if [one for one in shown if one["state"] == "busy"] else []
+
+        shown = until(busy, 20.0, "a busy slot")
+        assert [one["state"] for one in shown] == ["busy", "idle"]
+        assert "work.hang" in shown[0]["queues"]
+        assert {one["name"] for one in shown} == {one.name for one in Worker.all(connection=site.client)}
+        assert {one["pid"] for one in shown} == {site.workers[0].process.pid}
+        assert re.search(r"workers", dashboard.page("/0/view/workers"), re.IGNORECASE)
+        [job] = listed(dashboard, "started", "work.hang")
+        assert job["id"] == task_id

@@ -39,12 +39,12 @@ def shown(heart: Heart) -> set[bytes]:
 
 def test_they_come_and_go_with_their_owner(heart: Heart) -> None:
     """A row per slot and its place in RQ's sets; buried, nothing of them is left."""
-    show(heart, current_job="t")
-    assert heart.client.hget(ROW, "current_job") == b"t"
+    show(heart, task="t")
+    assert heart.client.hget(ROW, "task") == b"t"
     assert 0 < heart.client.ttl(ROW) <= 60
     assert len(shown(heart)) == 2 + 2
     show(heart)
-    assert not heart.client.hexists(ROW, "current_job")
+    assert not heart.client.hexists(ROW, "task")
     heart.store.bury("o", HOST, {"dead": "1"})
     assert shown(heart) == set()
 

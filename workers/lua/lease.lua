@@ -1,11 +1,10 @@
 -- Pops the next task of the first queue that has one and gives its lease to a slot, in one step.
 -- ARGV: 1 now_ms or ''; 2 owner; 3 slot; 4 request id; 5 random part of the fence; 6 wall time for RQ's fields;
 --       7 worker name; 8 host; 9 from-state; 10 to-state; 11.. queues, in the order to look.
--- Returns: granted, id, fence, now, {field, value, ...} | empty | suspended (by `rq suspend`) | unknown_owner | silent (beat first) |
---          wrong_type, key, type. A re-sent request returns the grant it already made, while that lease is held.
--- Ids that are no task of ours, or whose state makes a wish of it that RQ's tools put them here, go among the strays,
--- where a reaper looks after them; of any other state, they are taken out and the refusal is recorded. At most 64 in
--- one call. Queues of paused agents are passed over.
+-- Returns: granted, id, fence, now, {field, value, ...} | empty | suspended (by `rq suspend`) | unknown_owner |
+--          silent (beat first) | wrong_type, key, type. A re-sent request returns the grant it already made, while that lease is held.
+-- Ids that are no task of ours, or whose task is not queued, so that somebody put them here from outside, go among the
+-- strays, where a reaper looks after them by the table. At most 64 in one call. Queues of paused agents are passed over.
 local now = clock(ARGV[1])
 local owner, slot, rid, random, wall = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local from, to = ARGV[9], ARGV[10]
@@ -52,17 +51,10 @@ for i = 11, #ARGV do
       redis.call('LPOP', list)
       redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = reason, at = now}))
       redis.call('PUBLISH', K.BELL, K.STRAYS)
-    elseif FROM_OUTSIDE[state] then
+    elseif state ~= from then
       redis.call('LPOP', list)
       redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = 'put back from outside', at = now}))
       redis.call('PUBLISH', K.BELL, K.STRAYS)
-    elseif state ~= from then
-      redis.call('LPOP', list)
-      local row = redis.call('HMGET', K.TASK .. id, 'attempt', 'fence')
-      crumb(id, now, state, 'refused:lease', state, 'found in its queue, put there from outside', tonumber(row[1]),
-        row[2] or '', ARGV[7], rid)
-      if RQ_STATUS[state] ~= 'queued' then enter_view(id, queue, RQ_STATUS[state], row[2] or '') end
-      job_fields(id, {status = RQ_STATUS[state]})
     else
       local n = tonumber(redis.call('HGET', K.TASK .. id, 'attempt')) + 1
       local fence = n .. '-' .. random

@@ -15,7 +15,7 @@ for name, fields in pairs(cjson.decode(ARGV[5])) do
   local key = K.RQ_WORKER .. name
   if typed(key, 'hash') then
     if suspended and fields.state == 'idle' then fields.state = 'suspended' end
-    if not fields.current_job then redis.call('HDEL', key, 'current_job') end
+    if not fields.task then redis.call('HDEL', key, 'task') end
     for field, value in pairs(shared) do redis.call('HSET', key, field, value) end
     for field, value in pairs(fields) do redis.call('HSET', key, field, value) end
     redis.call('HSET', key, 'owner', owner)
