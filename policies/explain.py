@@ -202,6 +202,9 @@ def _service(story: Story) -> tuple[str, str]:
         case "suspended":
             seen = f" Workers are suspended (`rq suspend`) and take no task.{behind}"
             return seen, "it waits until somebody says `rq resume`, or until the suspension ends by itself"
+        case "full":
+            seen = f" No worker that declares {story.agent} has room for it on its disk (disk_quota_mib).{behind}"
+            return seen, "it waits for room there (`proofq status` says how much is taken), or for another worker"
         case "busy":
             seen = f" Every slot of the workers that declare {story.agent} is taken.{behind}"
             return seen, "the next slot that becomes free takes the first of its queue"

@@ -23,6 +23,8 @@ from proofq.workers.session import Session
 
 #: Clocks further apart than this (seconds) make times of this host and of Redis hard to compare for people.
 CLOCK_S: Final = 2.0
+#: Less room (bytes) or fewer files than this where tasks work makes attempts fail for want of it.
+FREE_BYTES, FREE_FILES = 512 * 1024 * 1024, 10_000
 #: What one slot needs at most while an attempt begins: processes, and open files of the supervisor.
 PROCESSES_PER_SLOT, FILES_PER_SLOT, FILES_BESIDE = 4, 8, 64
 
@@ -48,6 +50,7 @@ def examine(environ: Mapping[str, str] | None = None) -> list[Check]:
     if read is not None:
         found = read
         checks.append(_guarded("state_dir", lambda: _state_dir(found.state_dir)))
+        checks.append(_guarded("disk", lambda: _disk(found)))
         checks.append(_guarded("limits", lambda: _limits(found)))
         checks += _redis(found, environ)
     return checks
@@ -157,6 +160,18 @@ def _state_dir(state_dir: Path) -> tuple[bool, str]:
     told = "with" if birth else "without"
     advice = "" if birth else "; proofs of files tell a new file by its absence before, not by its birth"
     return True, f"{state_dir} is writable; {system} {told} birth times{advice}"
+
+
+def _disk(read: Project) -> tuple[bool, str]:
+    """Whether there is room where tasks work."""
+    free = os.statvfs(read.state_dir)
+    room, files = free.f_bavail * free.f_frsize, free.f_favail
+    # A file system without a fixed number of files says 0 of 0.
+    short = room < FREE_BYTES or (free.f_files > 0 and files < FREE_FILES)
+    quota = read.settings.disk_quota_mib
+    bound = f"disk_quota_mib {quota}" if quota else "no disk_quota_mib"
+    advice = "; remove what is not needed, or let PROOFQ_STATE_DIR name a larger place" if short else ""
+    return not short, f"{room >> 20} MiB and {files} files free at {read.state_dir}; {bound}{advice}"
 
 
 def _file_system(place: Path) -> str:

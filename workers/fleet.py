@@ -15,6 +15,8 @@ from proofq.workers.store import Store
 #: State of an owner whose leases may be taken because nobody has heard from it, and of one known to be dead.
 SILENT: Final = "silent"
 DEAD: Final = "dead"
+#: State of one that takes no task because its tasks' folders leave no room (`disk_quota_mib`).
+FULL: Final = "full"
 #: State of one whose row cannot be read.
 DAMAGED: Final = "damaged"
 #: State of one that would take tasks, were its workers not suspended (`rq suspend`).
@@ -25,8 +27,8 @@ SUSPENDED: Final = "suspended"
 class Owner:
     """One supervisor: its lane, the agents it declares, and what it holds.
 
-    `state`: starting, ready (it takes leases), suspended, draining; silent, dead or damaged whatever it said last.
-    `pid` is its launcher's. `slots` is 0 where its row does not say. `silent_s`: by how long it has missed its
+    `state`: starting, ready (it takes leases), suspended, draining, full; silent, dead or damaged whatever it said
+    last. `pid` is its launcher's. `slots` is 0 where its row does not say. `silent_s`: by how long it has missed its
     deadline; `seen_s`: how long ago it beat last, None where nobody can tell. `release` is the version of proofq it
     runs, '' before it said so; `versions` are those of its agents.
     """
@@ -46,6 +48,8 @@ class Owner:
     release: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     draining_asked: bool = False
+    #: Why it has no room, in words, where it is full.
+    full: str = ""
 
     @property
     def alive(self) -> bool:
@@ -100,17 +104,18 @@ def serves(store: Store, agent: str, lane: str) -> bool:
 
 def service(store: Store, agent: str, lane: str) -> str:
     """What the live workers that declare the agent can do for a queued task of it now: "free", "busy" where all their
-    slots are taken, "suspended" by `rq suspend`, "draining" where none of them takes tasks, "nobody" where there are
-    none; "paused" where somebody paused the agent, whoever declares it."""
+    slots are taken, "suspended" by `rq suspend`, "draining" where none of them takes tasks, "full" where that is for
+    want of room on a disk, "nobody" where there are none; "paused" where somebody paused the agent, whoever declares
+    it."""
     if agent in pausing.paused(store):
         return "paused"
     able = [owner for owner in owners(store) if owner.serves(agent, lane)]
     if not able:
         return "nobody"
     # An owner of an older version says no state; it leases until it says otherwise.
-    ready = [owner for owner in able if owner.state not in {"draining", "starting"} or not owner.slots]
+    ready = [owner for owner in able if owner.state not in {"draining", "starting", FULL} or not owner.slots]
     if not ready:
-        return "draining"
+        return "full" if any(owner.state == FULL for owner in able) else "draining"
     if any(owner.state == SUSPENDED for owner in ready):
         return "suspended"
     return "busy" if all(owner.busy for owner in ready) else "free"
@@ -146,6 +151,7 @@ def _owner(store: Store, owner_id: str, deadline_ms: float, now_ms: int) -> Owne
         release=row.get("release", ""),
         versions=_versions(row.get("versions", "")),
         draining_asked="drain" in row,
+        full=row.get("full", ""),
     )
 
 

@@ -55,9 +55,11 @@ class Purger:
         now_s = self._store.clock.boottime()
         if now_s - self._looked_at_s < EVERY_S:
             return Purged()
+        # Before it is tried: what cannot be done now is not tried again at each tick.
+        self._looked_at_s = now_s
         done = self.run(BATCHES)
-        if not done.more:
-            self._looked_at_s = now_s
+        if done.more:
+            self._looked_at_s = -EVERY_S
         return done
 
     def run(self, batches: int | None = None, *, dry: bool = False) -> Purged:

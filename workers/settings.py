@@ -50,6 +50,9 @@ class Settings:
     max_wait_s: float = 3600.0
     #: How long one step of an async attempt may keep the loop that it shares from turning.
     loop_blocked_s: float = 10.0
+    #: MiB that the folders of all tasks may take on a worker's host; 0 for no bound. Past it those of ended tasks go,
+    #: the oldest first, and where that is not enough nothing more is leased.
+    disk_quota_mib: int = 0
     #: What is kept of ended tasks: the table [retention].
     retention: Retention = field(default_factory=Retention)
 
@@ -124,7 +127,7 @@ def _bounds(name: str) -> tuple[float, float]:
         return _LEAST_S.get(name, 0.0), MAX_SECONDS
     if name in ("slots", "meta_slots"):
         return (1 if name == "slots" else 0), MAX_SLOTS
-    return 1, MAX_COUNT
+    return (0 if name == "disk_quota_mib" else 1), MAX_COUNT
 
 
 def _number(text: str) -> object:

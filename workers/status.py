@@ -97,6 +97,8 @@ class Status:
         for owner in self.owners:
             if not owner.alive:
                 yield _lost(owner)
+            elif owner.state == fleet.FULL:
+                yield f"worker {owner.name} ({owner.lane}) on {owner.host} takes no task: {owner.full}."
         for lane in LANES:
             if held := self.counts(lane)[lifecycle.HELD]:
                 yield f"held for a human: {_tasks(held)} of lane {lane}; `proofq tasks --state held` lists them."

@@ -24,6 +24,7 @@ from proofq.workers.attempt import Attempts, Performer, Prover
 from proofq.workers.bell import Bell
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
+from proofq.workers.folders import Folders
 from proofq.workers.insist import insist, tries
 from proofq.workers.owner import Owner, Stop
 from proofq.workers.purge import Purger
@@ -119,8 +120,10 @@ class Supervisor:
             store, door, self._owner, self._host, post.name, agents, self._adopt_later
         )  # fmt: skip
         self._queues = frozenset(queues)
-        self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, hands.usable)
+        self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, self._usable)
         self._purger = Purger(store, settings.retention)
+        quota = settings.disk_quota_mib * 1024 * 1024
+        self._folders = Folders(store, settings.state_dir, settings.retention.files_s, quota)
         self._adoptions = ThreadPoolExecutor(4, thread_name_prefix="adopt")
 
     # --- from outside, from any thread -----------------------------------------------------------------------------
@@ -155,6 +158,7 @@ class Supervisor:
         self._thread(bell.listen, "bell")
         self._slots.start()
         self._describe("ready")
+        self._thread(self._clean, "folders")
         log.info("worker_ready", extra={"lane": self._post.lane, "slots": self._post.slots, "owner": self._owner.id})
         self._serve()
         self._drain()
@@ -284,6 +288,26 @@ class Supervisor:
             self._look_now.wait(isolation.TICK_S * (0.9 + 0.2 * self._clock.jitter()))
             self._look_now.clear()
 
+    def _clean(self) -> None:
+        """Folders of ended tasks; where they leave too little room even so, nothing more is leased."""
+        while not self._stop.is_set():
+            before = self._folders.full
+            try:
+                if removed := self._folders.look():
+                    log.info("folders_removed", extra={"tasks": removed})
+            except (RedisUnavailable, DamagedKey):
+                pass  # the heart says so
+            except Exception:
+                log.exception("folders_error")
+            if self._folders.full != before and not self._drain_asked.is_set():
+                log.warning("disk_room", extra={"problem": self._folders.full or "there is room again"})
+                self._describe("full" if self._folders.full else "ready", full=self._folders.full)
+                self._slots.ring()
+            self._stop.wait(self._folders.every_s)
+
+    def _usable(self) -> bool:
+        return not self._folders.full and self._hands.usable()
+
     # --- what the threads hear -------------------------------------------------------------------------------------
 
     def _on_ring(self, whom: str) -> None:
@@ -324,9 +348,9 @@ class Supervisor:
         if not self._stop.is_set():
             self._adoptions.submit(adopt)
 
-    def _describe(self, state: str) -> None:
+    def _describe(self, state: str, **more: str) -> None:
         try:
-            row = {"state": state}
+            row = {"state": state, **more}
             insist(lambda: self._store.describe(self._owner.id, self._host.id, row), self._clock, tries(SAYINGS))
         except (RedisUnavailable, DamagedKey):
             log.warning("state_unsaid", extra={"state": state})

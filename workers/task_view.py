@@ -152,7 +152,7 @@ def _queued_for(store: Store, task: Task) -> dict[str, Any] | None:
     if service == "suspended":
         suspended = fleet.suspension(store)
         return {"what": "resume", "name": "rq", "until": iso(suspended.until) if suspended else None}
-    what = {"nobody": "worker", "draining": "worker", "busy": "slot", "paused": "paused"}.get(service)
+    what = {"nobody": "worker", "draining": "worker", "full": "worker", "busy": "slot", "paused": "paused"}.get(service)
     return {"what": what, "name": task.agent, "until": None} if what else None
 
 

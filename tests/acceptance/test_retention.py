@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from proofq.workers import keys
+from proofq.policies.settlement import Limits
+from proofq.workers import fleet, keys, status, why
 from proofq.workers.audit import Audit
+from proofq.workers.door import Door, Event
 from proofq.workers.producer import Request
 from tests.acceptance.harness import Site
 from tests.waiting import until
@@ -53,3 +55,25 @@ def test_a_worker_deletes_what_is_kept_no_longer() -> None:
         assert site.client.exists(keys.task(kept))
         assert Audit(site.store).run().violations == []
         assert "purged" in worker.log()
+
+
+def test_a_full_disk_stops_leasing_and_breaks_nothing() -> None:
+    """Past the quota folders of ended tasks go; then nothing more is leased, with the reason, until there is room."""
+    with Site() as site:
+        site.start(environ={"PROOFQ_DISK_QUOTA_MIB": "2"}).wait_ready()
+        ended = site.enqueue("loop", out=site.out("a"), text="a", run_s=0.0)
+        site.wait_for(ended, "verified")
+        running = site.enqueue("loop", out=site.out("b"), text="b", run_s=60.0)
+        site.wait_for(running, "running")
+        folder = site.session.project.state_dir / "tasks"
+        (folder / running / "1" / "work" / "large").write_bytes(b"x" * 3_000_000)
+        until(lambda: not (folder / ended).exists(), 30.0, "the removal of the folder of what had ended")
+        until(lambda: [one.state for one in fleet.owners(site.store)] == ["full"], 10.0, "a worker that is full")
+        waiting = site.enqueue("exit_code", code=0)
+        found = status.read(site.store)
+        assert any("takes no task: its tasks' folders take 3 MiB" in one for one in found.attention())
+        assert "has room for it on its disk" in why.why(site.store, waiting).text
+        assert (site.task(waiting).state, site.task(running).state) == ("queued", "running")
+        assert Door(site.store, Limits()).apply(running, Event("cancel", "test")).ok
+        site.wait_for(waiting, "finished_unproven", 40.0)
+        assert [one.state for one in fleet.owners(site.store)] == ["ready"]

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from proofq.policies.retention import Retention
 from proofq.workers.errors import BadInput, DeclarationError
 from proofq.workers.settings import Settings, resolve
 
 ROOT = Path("/project")
+#: What is no key of [worker].
+APART = ("state_dir", "retention")
 
 
 def _resolve(table: Any = None, environ: Any = None, options: Any = None) -> Settings:
@@ -31,6 +34,8 @@ def test_defaults_are_the_contracts() -> None:
         "max_equal_crashes": 2,
         "max_wait_s": 3600.0,
         "loop_blocked_s": 10.0,
+        "disk_quota_mib": 0,
+        "retention": dataclasses.asdict(Retention()),
     }
 
 
@@ -43,7 +48,7 @@ def test_the_last_one_wins() -> None:
     assert found.max_pickups == 5
 
 
-@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Settings) if each.name != "state_dir"])
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Settings) if each.name not in APART])
 def test_every_setting_has_its_three_places(name: str) -> None:
     """Each setting can be said in proofq.toml, in a variable and as an option, by one name."""
     assert getattr(_resolve({name: 33}), name) == 33
