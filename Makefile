@@ -66,6 +66,10 @@ docs: setup ## draw the generated pages of docs/ anew
 bench: setup ## side by side with stock rq: speed, latency, Redis commands, memory
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-waiting
+bench-waiting: setup ## memory of waiting attempts, and the makespan of 400 async ones of a second each
+	@$(BIN)/python -m benchmarks.waiting $(ARGS)
+
 .PHONY: surface
 surface: setup ## a mechanism switched off must turn its test red
 	@$(BIN)/python -m tests.surface $(ARGS)

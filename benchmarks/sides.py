@@ -33,13 +33,15 @@ class Side:
     MONITOR tells its commands from theirs."""
 
     name = ""
+    #: The project that its workers serve.
+    template = PROJECT
     #: Processes that serve, and so speak to Redis while idle.
     processes = 0
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="pqbench-"))
         self.project = self.root / "project"
-        shutil.copytree(PROJECT, self.project)
+        shutil.copytree(self.template, self.project)
         self.files = self.root / "files"
         self.files.mkdir()
         self.port = free_port()
@@ -115,7 +117,7 @@ class Side:
         """Make the producer's connection, by the unix socket or by TCP."""
         raise NotImplementedError
 
-    def enqueue(self, what: str, **inputs: str) -> None:
+    def enqueue(self, what: str, **inputs: str | float) -> None:
         """Enqueue one task."""
         raise NotImplementedError
 
@@ -158,7 +160,7 @@ class Ours(Side):
         self._session = session.open_session(self.project, {**self._environ(), "PROOFQ_REDIS_URL": self._url(tcp)})
         self._known: dict[str, KnownAgent] = {name: known_agents.find(self._session, name) for name in self._agents}
 
-    def enqueue(self, what: str, **inputs: str) -> None:
+    def enqueue(self, what: str, **inputs: str | float) -> None:
         producer.enqueue(self._session, self._known[what], inputs, Request(), "bench")
 
     def unproven(self) -> list[str]:
@@ -187,7 +189,7 @@ class Stock(Side):
     def connect(self, *, tcp: bool = False) -> None:
         self._queue = Queue("bench", connection=redis.Redis.from_url(self._url(tcp)))
 
-    def enqueue(self, what: str, **inputs: str) -> None:
+    def enqueue(self, what: str, **inputs: str | float) -> None:
         self._queue.enqueue(f"bench_jobs.{what}", kwargs=inputs)
 
     def unproven(self) -> list[str]:

@@ -12,10 +12,11 @@ from proofq.workers import file_baseline
 from proofq.workers.async_host import HostGone
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_running import AsyncRunning
-from proofq.workers.attempt import AttemptFailed, Running
+from proofq.workers.attempt import AttemptFailed
 from proofq.workers.expand import Expander, Unfit
 from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
+from proofq.workers.life import Running
 from proofq.workers.perform import LocalPerformer, Prepared
 from proofq.workers.record import Task
 from proofq.workers.spawner import SpawnFailed

@@ -35,8 +35,10 @@ class AsyncRunning:
         self._captures: dict[str, Capture] = {}
         self._report = ReportReader(silent=False)
         self._cancel: Callable[[AsyncRunning, str, float], None] = lambda *_: None
+        self._lock = threading.Lock()
         self._up = threading.Event()
         self._over = threading.Event()
+        self._calls: list[Callable[[], None]] = []
         self._ending: Ending | None = None
 
     def attach(
@@ -53,6 +55,14 @@ class AsyncRunning:
     def wait_ended(self, timeout_s: float | None) -> bool:
         """True once its task and those that it made have ended, or their process has; False at the timeout."""
         return self._over.wait(timeout_s)
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Have `call` called once that is so, at once where it is; it must neither wait nor raise."""
+        with self._lock:
+            if not self._over.is_set():
+                self._calls.append(call)
+                return
+        call()
 
     def kill(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Cancel it; whoever outlives that by `grace_s` loses its process. Returns at once, the first reason stays."""
@@ -106,7 +116,11 @@ class AsyncRunning:
             steps=self._report.steps,
         )
         self._up.set()
-        self._over.set()
+        with self._lock:
+            self._over.set()
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()
 
     def _tail(self, name: str) -> bytes:
         return self._captures[name].tail() if name in self._captures else b""

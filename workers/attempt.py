@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from proofq.workers.clock import Clock
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import RedisUnavailable
 from proofq.workers.insist import insist
+from proofq.workers.life import Life, Running, Wait, through
 from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner, Stop
 from proofq.workers.record import Lease, Task
 from proofq.workers.scripts import DamagedKey
@@ -41,29 +42,6 @@ class AttemptFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
         self.failure = failure
-
-
-class Running(Protocol):
-    """A started first process of an attempt."""
-
-    pid: int
-    start_ticks: int
-
-    @property
-    def heard_s(self) -> float:
-        """When it last printed or reported progress, in seconds of the boot clock; 0 for never."""
-
-    @property
-    def progress(self) -> tuple[int, str]:
-        """How often `ctx.progress` gave new evidence, and the latest, as JSON."""
-
-    def kill(self, reason: str) -> None:
-        """Begins to end the whole tree (TERM, grace, KILL); returns at once, the first reason is kept."""
-
-    def wait_ended(self, timeout_s: float | None) -> bool:
-        """Waits until it ended and what it left running is dead; False at the timeout."""
-
-    def ending(self) -> Ending: ...
 
 
 class Performer(Protocol):
@@ -119,32 +97,35 @@ class Attempts:
 
     def run(self, lease: Lease) -> None:
         """One attempt, from its grant to its settlement. Raises nothing but `RedisUnavailable` when given up."""
-        self._holding(lease, self._live)
+        through(self.life(lease), self.clock)
+
+    def life(self, lease: Lease) -> Life:
+        """The same for who has better to do than to wait; any thread may go on with it."""
+        return self._holding(self.owner.hold(lease), self._live)
 
     def adopt(self, lease: Lease) -> None:
         """Settles an attempt whose owner is gone: its proofs decide where they can, else it is lost."""
-        self._holding(lease, self._unknown_end)
+        through(self._holding(self.owner.hold(lease), self._orphaned), self.clock)
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
-    def _holding(self, lease: Lease, step: Callable[[Held], None]) -> None:
+    def _holding(self, held: Held, live: Callable[[Held], Life]) -> Life:
         """One bad row, one bad declaration or one bug of ours ends one attempt, never the worker."""
-        held = self.owner.hold(lease)
         try:
-            step(held)
+            yield from live(held)
         except AttemptFailed as problem:
             self._settle(held, Event("failed", self.name, failure=problem.failure))
         except (RedisUnavailable, DamagedKey):
             raise
         except Exception as problem:
-            log.exception("attempt_error", extra={"task": lease.task.id})
+            log.exception("attempt_error", extra={"task": held.task_id})
             failure = Failure("policy_error", f"{type(problem).__name__}: {problem}", source="host")
             self._settle(held, Event("failed", self.name, failure=failure))
         finally:
             self.suspects.leave(held.fence)
             self.owner.release(held)
 
-    def _live(self, held: Held) -> None:
+    def _live(self, held: Held) -> Life:
         spec = self.agents[held.task.agent]
         if not self._admit(held):
             return
@@ -157,36 +138,36 @@ class Attempts:
             return
         running = self.performer.start(prepared, baseline, START_TIMEOUT_S)
         try:
-            self._started(held, spec, prepared, running)
+            yield from self._started(held, spec, prepared, running)
         except Exception:
             # Nobody else knows of this process: it must not outlive who watches it.
             running.kill("lost")
             running.wait_ended(None)
             raise
 
-    def _started(self, held: Held, spec: AgentSpec, prepared: Any, running: Running) -> None:
+    def _started(self, held: Held, spec: AgentSpec, prepared: Any, running: Running) -> Life:
         """From the confirmed start to the settlement."""
         held.attach(running.kill, lambda: running.progress)
         facts = {"pid": running.pid, "start_ticks": running.start_ticks}
         started = self._settle(held, Event("start", self.name, fields=facts))
         if not started:
             held.stop("lost")
-        too_long = self._watched(running, prepared, spec)
+        too_long = yield from self._watched(running, prepared, spec)
         if too_long is not None:
             held.stop(too_long)
-            running.wait_ended(None)
+            yield Wait(running, None)
         held.detach()
         if started:
             self._ended(held, spec, running.ending())
 
-    def _watched(self, running: Running, prepared: Any, spec: AgentSpec) -> Stop | None:
+    def _watched(self, running: Running, prepared: Any, spec: AgentSpec) -> Generator[Wait, bool, Stop | None]:
         """Waits until it ended by itself, or says why it must be ended. Sleeps until it could have stalled, no less."""
-        if spec.stall_after_s is None:
-            return None if running.wait_ended(spec.timeout_s) else "timeout"
         now_s = self.clock.boottime()
         deadline_s = now_s + spec.timeout_s
+        if spec.stall_after_s is None:
+            return None if (yield Wait(running, deadline_s)) else "timeout"
         watch = stall.begin(spec.stall_after_s, self.performer.transcripts(prepared), now_s)
-        while not running.wait_ended(max(0.0, min(watch.due_s, deadline_s) - now_s)):
+        while not (yield Wait(running, min(watch.due_s, deadline_s))):
             now_s = self.clock.boottime()
             if now_s >= deadline_s:
                 return "timeout"
@@ -290,6 +271,11 @@ class Attempts:
     def _stopped(self, held: Held, spec: AgentSpec, reason: str) -> None:
         """We ended it: the reason that killed says what is written."""
         self._settle(held, _EVENTS[reason](self.name, spec))
+
+    def _orphaned(self, held: Held) -> Life:
+        """Nothing of it runs, so there is nothing to wait for."""
+        self._unknown_end(held)
+        yield from ()
 
     def _unknown_end(self, held: Held) -> None:
         task, spec = held.task, self.agents[held.task.agent]

@@ -21,6 +21,7 @@ class Performed:
         self.start_ticks = running.start_ticks
         self.kill = running.kill
         self.wait_ended = running.wait_ended
+        self.when_ended = running.when_ended
         self._running = running
         self._listener = listener
         self._transcript = transcript

@@ -60,6 +60,7 @@ class Running:
         self._lock = threading.Lock()
         self._up = threading.Event()
         self._over = threading.Event()
+        self._calls: list[Callable[[], None]] = []
         self._ended: Ended | None = None
 
     def wait_started(self, timeout_s: float | None) -> bool:
@@ -70,6 +71,14 @@ class Running:
     def wait_ended(self, timeout_s: float | None) -> bool:
         """True once it has ended and what it left running is dead; False at the timeout."""
         return self._over.wait(timeout_s)
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Have `call` called once that is so, at once where it is; it must neither wait nor raise."""
+        with self._lock:
+            if not self._over.is_set():
+                self._calls.append(call)
+                return
+        call()
 
     def kill(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Begin to end the whole tree: TERM, `grace_s` seconds, KILL. Returns at once; the first reason is kept.
@@ -152,4 +161,8 @@ class Running:
                     exit_code, signum, killed_by, usage, tuple(survivors), report.last, report.start_error
                 )
         self._up.set()
-        self._over.set()
+        with self._lock:
+            self._over.set()
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()

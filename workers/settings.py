@@ -13,7 +13,7 @@ from proofq.policies.retention import Retention
 from proofq.workers import statedir
 from proofq.workers.errors import BadInput, DeclarationError, Error
 
-#: More slots than this is a mistake: each is a thread and at least one process.
+#: More slots than this is a mistake: most attempts are at least one process.
 MAX_SLOTS = 4096
 MAX_COUNT = 1_000_000
 #: Ten years, as for the times of an agent.

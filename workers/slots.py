@@ -1,17 +1,26 @@
-"""The slots of one supervisor: each is a thread that leases, runs one attempt to its settlement, and leases again."""
+"""The slots of one supervisor: room for so many attempts at a time. What only waits needs no thread.
+
+One thread leases while there is room. The steps of an attempt are taken by hands; between them it is parked, until what
+it runs has ended or its time has come.
+"""
 
 from __future__ import annotations
 
+import heapq
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from proofq.policies.isolation import TICK_S
 from proofq.workers.attempt import Attempts
 from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable
+from proofq.workers.hands import LATE_S, Hands
 from proofq.workers.host import host_name
 from proofq.workers.insist import insist
+from proofq.workers.life import Life, Wait
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
@@ -19,12 +28,20 @@ from proofq.workers.store import StaleOwner, Store, UnreadableRow
 
 log = logging.getLogger(__name__)
 
-#: A thread that waits needs little stack.
-STACK_BYTES = 512 * 1024
+
+class _Parked:
+    """An attempt in its slot, between two steps or in one."""
+
+    def __init__(self, slot: int, life: Life) -> None:
+        self.slot = slot
+        self.life = life
+        self.wait: Wait | None = None
+        self.until_s = math.inf
+        self.listens = False
 
 
 class Slots:
-    """`count` threads over `queues`. While all is idle only one of them asks Redis, once a tick or when rung.
+    """Room for `count` attempts from `queues`. Redis is asked by one thread, while idle once a tick or when rung.
 
     `usable` says whether attempts can be started at all. `stopping` (set by a drain) ends each slot after its attempt.
     """
@@ -46,19 +63,24 @@ class Slots:
         self._name = name
         self._usable = usable
         self._clock: Clock = store.clock
-        self._turn = threading.Lock()
+        self._hands = Hands(count, self._clock)
         self._rung = threading.Event()
+        self._changed = threading.Condition(threading.Lock())
+        #: The lowest number first, so that a slot that is in use stays the same one where there is little to do.
+        self._free = list(range(count))
+        self._count = count
+        self._parked: set[_Parked] = set()
+        self._due_s = math.inf
+        self._look = threading.Event()
         self.stopping = threading.Event()
         #: Rung when a slot found nothing to do: a burst looks whether all is done.
         self.idle = threading.Event()
-        threading.stack_size(STACK_BYTES)
-        self._threads = [
-            threading.Thread(target=self._work, args=(str(n),), name=f"slot-{n}", daemon=True) for n in range(count)
-        ]
+        self._leaser = threading.Thread(target=self._lease_on, name="slots", daemon=True)
+        self._keeper = threading.Thread(target=self._keep, name="slots-time", daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._leaser.start()
+        self._keeper.start()
 
     def ring(self) -> None:
         self._rung.set()
@@ -67,38 +89,58 @@ class Slots:
         """No further lease is taken; what runs goes on."""
         self.stopping.set()
         self._rung.set()
+        with self._changed:
+            self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Waits until every slot has ended; False at the timeout."""
-        until = self._clock.boottime() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, until - self._clock.boottime()))
-        return not any(thread.is_alive() for thread in self._threads)
+        """Waits until every slot is free and none will be taken; False at the timeout."""
+        until_s = self._clock.boottime() + timeout_s
+        self._leaser.join(timeout_s)
+        with self._changed:
+            while len(self._free) < self._count or self._leaser.is_alive():
+                rest_s = until_s - self._clock.boottime()
+                if rest_s <= 0:
+                    return False
+                self._changed.wait(rest_s)
+            return True
 
-    def _work(self, slot: str) -> None:
-        while not self.stopping.is_set():
+    # --- leasing ---------------------------------------------------------------------------------------------------
+
+    def _lease_on(self) -> None:
+        while (slot := self._take_slot()) is not None:
+            lease = None
             try:
-                lease = self._next(slot)
-                if lease is not None:
-                    self._attempts.run(lease)
+                lease = self._next(str(slot))
             except (RedisUnavailable, DamagedKey) as problem:
                 log.warning("lease_unsettled", extra={"slot": slot, "problem": str(problem)})
             except Exception:
-                # A worker never dies of one bad row: the lease stays ours and is settled as an orphan.
                 log.exception("slot_error", extra={"slot": slot})
                 self._clock.sleep(TICK_S)
+            if lease is None:
+                self._give_back(slot)
+            else:
+                self._do(_Parked(slot, self._attempts.life(lease)))
+
+    def _take_slot(self) -> int | None:
+        """The next free slot, once there is one; None once no lease may be taken."""
+        with self._changed:
+            while not self._free and not self.stopping.is_set():
+                self._changed.wait()
+            return None if self.stopping.is_set() else heapq.heappop(self._free)
+
+    def _give_back(self, slot: int) -> None:
+        with self._changed:
+            heapq.heappush(self._free, slot)
+            self._changed.notify_all()
 
     def _next(self, slot: str) -> Lease | None:
-        """Waits for this slot's turn, and in it for a task; None when it should look around again."""
-        with self._turn:
-            if self.stopping.is_set():
-                return None
-            self._rung.clear()
-            lease = self._ask(slot) if self._usable() and not self._owner.isolated else None
-            if lease is None:
-                self.idle.set()
-                self._rung.wait(TICK_S)
-            return lease
+        """Asks for a task, and waits where there is none; None when one should look around again."""
+        self._rung.clear()
+        lease = self._ask(slot) if self._usable() and not self._owner.isolated else None
+        if lease is None and not self.stopping.is_set():
+            self.idle.set()
+            self._rung.wait(TICK_S)
+        return lease
 
     def _ask(self, slot: str) -> Lease | None:
         if not self._queues:
@@ -123,3 +165,62 @@ class Slots:
             self._clock,
             self.stopping.is_set,
         )
+
+    # --- attempts --------------------------------------------------------------------------------------------------
+
+    def _step(self, parked: _Parked) -> None:
+        """Take the next step of an attempt, in a hand's thread, and park it or free its slot."""
+        wait = parked.wait
+        try:
+            told = next(parked.life) if wait is None else parked.life.send(wait.running.wait_ended(0))
+        except StopIteration:
+            pass
+        except (RedisUnavailable, DamagedKey) as problem:
+            log.warning("lease_unsettled", extra={"slot": parked.slot, "problem": str(problem)})
+        except Exception:
+            # A worker never dies of one bad row: the lease stays ours and is settled as an orphan.
+            log.exception("slot_error", extra={"slot": parked.slot})
+        else:
+            self._park(parked, told)
+            return
+        self._give_back(parked.slot)
+
+    def _park(self, parked: _Parked, wait: Wait) -> None:
+        with self._changed:
+            parked.wait = wait
+            parked.until_s = math.inf if wait.until_s is None else wait.until_s
+            self._parked.add(parked)
+            is_next = parked.until_s < self._due_s
+        if is_next:
+            self._look.set()
+        if not parked.listens:
+            parked.listens = True
+            wait.running.when_ended(partial(self._ended, parked))
+        elif wait.running.wait_ended(0):
+            self._ended(parked)
+
+    def _ended(self, parked: _Parked) -> None:
+        """What it runs has ended, perhaps while a step was taken; only who finds it waiting goes on with it."""
+        with self._changed:
+            if parked not in self._parked:
+                return
+            self._parked.discard(parked)
+        self._do(parked)
+
+    def _do(self, parked: _Parked) -> None:
+        if self._hands.do(partial(self._step, parked)):
+            self._look.set()
+
+    def _keep(self) -> None:
+        """Goes on with whose time has come, and has more hands come where work lies around."""
+        while True:
+            now_s = self._clock.boottime()
+            with self._changed:
+                due = [one for one in self._parked if one.until_s <= now_s]
+                self._parked.difference_update(due)
+                self._due_s = min((one.until_s for one in self._parked), default=math.inf)
+            for one in due:
+                self._do(one)
+            pause_s = LATE_S if self._hands.look() else self._due_s - now_s
+            self._look.wait(None if pause_s == math.inf else max(0.0, pause_s))
+            self._look.clear()

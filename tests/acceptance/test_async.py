@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from proofq.policies import lifecycle
+from proofq.workers import proctree
 from proofq.workers.door import Event
 from tests.acceptance.harness import Site, one_end
 from tests.spawning import alive
@@ -52,10 +53,13 @@ def _ended_beside(site: Site, task_id: str) -> tuple[Any, ...]:
 def test_many_share_a_process_and_one_is_cancelled() -> None:
     """Two hundred attempts wait in one process; one is cancelled, the others never notice."""
     with Site({"slots": 200}) as site:
-        site.start().wait_ready()
+        worker = site.start().wait_ready()
         go = _go(site)
         ids = [site.enqueue("gather", go=go) for _ in range(200)]
         [pid] = _running(site, ids)
+        supervisor = proctree.read(worker.one("supervisor").pid)
+        assert supervisor is not None
+        assert supervisor.threads < 40, "what only waits needs no thread"
         stopped = ids.pop(77)
         _cancel(site, stopped)
         assert site.wait_for(stopped, lifecycle.CANCELLED).state == lifecycle.CANCELLED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -40,6 +40,9 @@ class Sleeper:
 
     def wait_ended(self, timeout_s: float | None) -> bool:
         return self._process.wait(timeout_s) is not None
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        raise AssertionError("the test waits")
 
     def ending(self) -> Ending:
         return Ending(None, 9, self.killed_by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +179,9 @@ class SimRunning:
 
     def wait_ended(self, timeout_s: float | None) -> bool:
         return self._agent.gone.wait(timeout_s)
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        raise AssertionError("slots of the simulator wait")
 
     def ending(self) -> Ending:
         killed, kind = self._agent.killed_by, self._agent.ending
