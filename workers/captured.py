@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from proofq.workers import places, task_view
 from proofq.workers.errors import Error
+from proofq.workers.growing import open_regular
 from proofq.workers.store import Store
 
 #: Bytes of each stream that are shown: the newest.
@@ -41,16 +41,14 @@ def read(store: Store, task_id: str, state_dir: Path, attempt: int | None = None
     Raises UnknownTask; Error when no attempt has begun, there is no such attempt, or its files are not on this host.
     """
     snapshot = task_view.snapshot_of(store, task_id)
-    record = _record(task_id, snapshot.task.state, snapshot.attempts, attempt)
+    record = record_of(task_id, snapshot.task.state, snapshot.attempts, attempt)
     number = int(record["n"])
     if record.get("host") != socket.gethostname():
-        raise Error(
-            f"Attempt {number} of task {task_id} ran on host {record.get('host')}, and its output is kept there: "
-            f"run `proofq logs {task_id} --attempt {number}` on that host."
-        )
+        raise elsewhere(task_id, record)
     place = places.of(state_dir, task_id, number)
     try:
-        return Captured(number, place.stdout, _tail(place.stdout), _tail(place.stderr))
+        started = record.get("started_at") is not None
+        return Captured(number, place.stdout, _end(place.stdout, started), _end(place.stderr, started))
     except FileNotFoundError as problem:
         if record.get("started_at") is None and record.get("ended_at") is None:
             raise Error(f"Attempt {number} of task {task_id} has not started yet; ask again in a moment.") from problem
@@ -62,7 +60,17 @@ def read(store: Store, task_id: str, state_dir: Path, attempt: int | None = None
         raise Error(f"The output of attempt {number} cannot be read: {problem}. Ask as the worker's user.") from problem
 
 
-def _record(task_id: str, state: str, records: Sequence[Mapping[str, Any]], attempt: int | None) -> Mapping[str, Any]:
+def elsewhere(task_id: str, record: Mapping[str, Any]) -> Error:
+    """Says on which host the output of an attempt is kept."""
+    number = record["n"]
+    return Error(
+        f"Attempt {number} of task {task_id} ran on host {record.get('host')}, and its output is kept there: "
+        f"run `proofq logs {task_id} --attempt {number}` on that host."
+    )
+
+
+def record_of(task_id: str, state: str, records: Sequence[Mapping[str, Any]], attempt: int | None) -> Mapping[str, Any]:
+    """The record of one attempt (None: the newest). Raises Error where there is none."""
     if not records:
         raise Error(f"Task {task_id} is {state} and has not begun any attempt, so it has printed nothing.")
     if attempt is None:
@@ -74,12 +82,19 @@ def _record(task_id: str, state: str, records: Sequence[Mapping[str, Any]], atte
 
 
 def _tail(path: Path) -> str:
-    # An agent may have put anything in the place of its file: a pipe must not block us, a link not lead elsewhere.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = open_regular(path)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{path} is not a regular file")
-        return os.pread(descriptor, TAIL_BYTES, max(0, found.st_size - TAIL_BYTES)).decode("utf-8", "replace")
+        begin = max(0, os.fstat(descriptor).st_size - TAIL_BYTES)
+        return os.pread(descriptor, TAIL_BYTES, begin).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
+
+
+def _end(path: Path, started: bool) -> str:
+    """The end of one stream. An attempt that shares its process has a file once it has printed something."""
+    try:
+        return _tail(path)
+    except FileNotFoundError:
+        if started and path.parent.is_dir():
+            return ""
+        raise

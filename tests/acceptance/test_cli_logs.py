@@ -145,12 +145,6 @@ def test_files_elsewhere_name_their_host(inside: Inside, project: Project, bench
     )
 
 
-def test_following_is_refused(inside: Inside, project: Project) -> None:
-    """-f is not built, and says what there is."""
-    done = inside("logs", project.enqueue(), "-f", "--json")
-    assert (done.code, done.error) == (exit_codes.USAGE, "not_built")
-
-
 def test_what_an_agent_put_in_the_place_of_its_file_is_not_read() -> None:
     """A pipe or a link in the place of stdout is refused rather than waited for or followed."""
     with Site() as site:

@@ -50,6 +50,12 @@ class Output:
         """Print one line for people to stdout."""
         self.stdout.write(f"{_encodable(text, self.stdout)}\n")
 
+    def live(self, text: str) -> None:
+        """Print what comes piece by piece, at once and without a line end: to stdout, or to stderr with --json."""
+        stream = self.stderr if self.as_json else self.stdout
+        stream.write(_encodable(text, stream))
+        stream.flush()
+
     def note(self, text: str) -> None:
         """Say something about the work itself on stderr."""
         self.stderr.write(f"{_encodable(text, self.stderr)}\n")

@@ -1,0 +1,173 @@
+"""`proofq logs -f`: what real attempts print, as they print it, to the end of the attempt or the task."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proofq.policies import lifecycle
+from proofq.workers.cli import exit_codes
+from tests.acceptance.harness import Site
+from tests.commands import Inside, Project
+from tests.waiting import until
+from tests.workbench import Bench
+
+TOML = """
+[agents.two_words]
+command = ["sh", "-c", "echo one; echo aside >&2; while [ ! -e \\"$0\\" ]; do sleep 0.05; done; printf two", "{go}"]
+inputs = { go = "str" }
+unproven = true
+
+[agents.counts]
+command = ["sh", "-c", "seq 1 600000; echo the last word"]
+unproven = true
+
+[agents.second_time]
+command = ["sh", "-c", "echo attempt $0; [ $0 -gt 1 ]", "{attempt}"]
+max_attempts = 2
+unproven = true
+"""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A site with agents that print."""
+    with Site() as made:
+        toml = made.project / "proofq.toml"
+        toml.write_text(toml.read_text() + TOML)
+        yield made
+
+
+class Following:
+    """A running `proofq logs -f`, with what it has shown so far."""
+
+    def __init__(self, site: Site, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "proofq", "logs", *words],
+            cwd=site.project, env=os.environ | site.environ(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self.shown = {"stdout": b"", "stderr": b""}
+        self._threads = [threading.Thread(target=self._read, args=(name,)) for name in self.shown]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, name: str) -> None:
+        stream = getattr(self.process, name)
+        while data := os.read(stream.fileno(), 65536):
+            self.shown[name] += data
+
+    def wait_for(self, text: bytes, name: str = "stdout") -> None:
+        until(lambda: text in self.shown[name], 30, f"{text!r} on {name} of {self.shown}")
+
+    def end(self, within_s: float = 30) -> int:
+        """Its exit code, once it has ended by itself."""
+        code = self.process.wait(within_s)
+        for thread in self._threads:
+            thread.join(10)
+        return code
+
+
+def _project(site: Site) -> Project:
+    project = Project.__new__(Project)
+    project.root, project.environ = site.project, os.environ | site.environ()
+    return project
+
+
+def test_from_before_the_first_attempt_to_the_end(site: Site) -> None:
+    """Begun while the task is queued: words come while it runs, both streams under their names; exit 0 at the end."""
+    go = site.out("go")
+    task_id = site.enqueue("two_words", go=go)
+    following = Following(site, task_id, "-f")
+    following.wait_for(b"it is queued; its next attempt is waited for", "stderr")
+    site.start().wait_ready()
+    following.wait_for(b"one\n")
+    following.wait_for(b"aside\n")
+    assert site.task(task_id).state == lifecycle.RUNNING
+    assert following.process.poll() is None
+    Path(go).touch()
+    assert following.end() == 0
+    assert sorted(following.shown["stdout"].split()) == [b"aside", b"one", b"two"]
+    assert following.shown["stdout"].endswith(b"two\n")
+    for said in (b"--- stdout of attempt 1 (", b"--- stderr of attempt 1 (", b"attempt 1 ended as"):
+        assert said in following.shown["stderr"]
+
+
+def test_further_attempts_are_followed(site: Site) -> None:
+    """A crash and its retry: both attempts are shown; with --attempt 1 it ends with the first."""
+    task_id = site.enqueue("second_time")
+    whole, first = Following(site, task_id, "-f"), None
+    site.start().wait_ready()
+    whole.wait_for(b"attempt 1\n")
+    first = Following(site, task_id, "-f", "--attempt", "1")
+    assert first.end() == 0
+    assert first.shown["stdout"] == b"attempt 1\n"
+    assert whole.end() == 0
+    assert whole.shown["stdout"] == b"attempt 1\nattempt 2\n"
+    assert b"attempt 1 ended as failed" in whole.shown["stderr"]
+
+
+def test_the_document_comes_at_the_end(site: Site) -> None:
+    """With --json what is printed goes to stderr as it comes, and stdout has the one document."""
+    task_id = site.enqueue("two_words", go=site.out("go"))
+    site.start().wait_ready()
+    following = Following(site, task_id, "-f", "--json")
+    following.wait_for(b"one\n", "stderr")
+    assert following.shown["stdout"] == b""
+    (site.files / "go").touch()
+    assert following.end() == 0
+    plain = _project(site)("logs", task_id, "--json")
+    assert following.shown["stdout"].decode() == plain.stdout
+    assert plain.document["tail"] == "one\ntwo\naside\n"
+
+
+def test_a_flood_beyond_the_cap_ends_with_its_last_word(site: Site) -> None:
+    """Four times more than is kept, as fast as it goes: nothing comes twice or out of order, and gaps are told."""
+    task_id = site.enqueue("counts")
+    following = Following(site, task_id, "-f")
+    site.start().wait_ready()
+    assert following.end(60) == 0
+    *lines, last = following.shown["stdout"].decode().splitlines()
+    assert last == "the last word"
+    numbers = [int(line) for line in lines]
+    gaps = [pair for pair in itertools.pairwise(numbers[1:]) if pair[1] != pair[0] + 1]
+    told = following.shown["stderr"].count(b"some stdout of attempt 1 is gone")
+    # Where a number is cut in two by a gap, both halves stand on lines of their own.
+    assert len(gaps) <= 2 * told
+    assert numbers[-1] == 600_000
+    assert len(numbers) >= 60_000
+
+
+def test_ctrl_c_leaves_the_task_alone(site: Site) -> None:
+    """Exit 130 with a sentence, no traceback, and the task runs on."""
+    task_id = site.enqueue("two_words", go=site.out("go"))
+    site.start().wait_ready()
+    following = Following(site, task_id, "-f")
+    following.wait_for(b"one\n")
+    following.process.send_signal(signal.SIGINT)
+    assert following.end() == exit_codes.INTERRUPTED
+    assert f"task {task_id} goes on".encode() in following.shown["stderr"]
+    assert b"Traceback" not in following.shown["stderr"]
+    assert site.task(task_id).state == lifecycle.RUNNING
+
+
+def test_what_cannot_be_followed(inside: Inside, project: Project, bench: Bench) -> None:
+    """An unknown id, an attempt that is none, output on another host, and a task that ended without any: exit 1."""
+    cancelled = project.enqueue()
+    bench.to(cancelled, lifecycle.CANCELLED)
+    assert "has not begun any attempt" in inside("logs", cancelled, "-f").stderr
+    elsewhere = project.enqueue()
+    bench.run(elsewhere)
+    done = inside("logs", elsewhere, "-f", "--json")
+    assert (done.code, done.error) == (exit_codes.ERROR, "error")
+    assert "on host bench-host, and its output is kept there" in done.document["error"]["message"]
+    assert inside("logs", elsewhere, "-f", "--attempt", "7").code == exit_codes.ERROR
+    assert inside("logs", "nobody", "-f", "--json").error == "unknown_task"
