@@ -41,7 +41,8 @@ def rows(site: Site) -> list[BaseWorker]:
 
 def one_busy(site: Site, task_id: str) -> BaseWorker:
     """The row of the slot that has the task."""
-    return until(lambda: [one for one in rows(site) if task_of(site, one) == task_id], 15.0, "a busy row")[0]
+    until(lambda: [one for one in rows(site) if task_of(site, one) == task_id], 15.0, "a busy row")
+    return next(one for one in rows(site) if task_of(site, one) == task_id)
 
 
 def task_of(site: Site, row: BaseWorker) -> str:
@@ -83,7 +84,7 @@ def test_a_row_says_what_its_slot_does(site: Site) -> None:
     assert Job.fetch(task_id, connection=site.client, serializer=JSONSerializer).worker_name == worker.name
     site.wait_for(task_id, lifecycle.VERIFIED, 30.0)
     until(lambda: sum(one.successful_job_count for one in rows(site)) == before + 1, 15.0, "the count of successes")
-    assert {(one.get_state(), task_of(site, one)) for one in rows(site)} == {("idle", "")}
+    until(lambda: {(one.get_state(), task_of(site, one)) for one in rows(site)} == {("idle", "")}, 15.0, "idle rows")
 
 
 def test_stop_job_cancels_it(site: Site) -> None:

@@ -63,5 +63,7 @@ end
 crumb(id, now, nil, plan.event, plan.state, plan.reason, 0, '', plan.who, plan.rid)
 if open then wait_for(id, open) end
 enter_view(id, queue, RQ_STATUS[plan.state], '', not open and plan.not_before_ms or nil)
+-- RQ's people look there for queues, for one whose first task waits as well.
+if RQ_STATUS[plan.state] ~= 'queued' then redis.call('SADD', K.RQ_QUEUES, K.RQ_QUEUE .. queue) end
 rq_result(id, plan.result)
 return {'created', id}
