@@ -56,7 +56,7 @@ _OUTCOMES: Final = frozenset({"verified", "unverified", "cannot_tell", "failed",
 
 
 def _moves(view: View) -> Iterator[Crumb]:
-    return (crumb for crumb in view.crumbs if not is_refused(crumb.event))
+    return (crumb for crumb in view.crumbs if not is_refused(crumb.event) and crumb.event != "mend")
 
 
 def _since_replay(view: View) -> list[Crumb]:
@@ -202,7 +202,7 @@ def _missing_fields(view: View) -> Iterator[str]:
     for name, states in _NEEDED.items():
         if view.state in states and not view.row.get(name) and not (name == "not_before" and _waits_for(view)):
             yield f"{name} is missing although the task is {view.state}"
-    last = next((crumb for crumb in reversed(view.crumbs) if not is_refused(crumb.event)), None)
+    last = next(reversed(list(_moves(view))), None)
     if view.state == DEFERRED and last is not None and last.event not in _PLAIN and not view.row.get("failure"):
         yield f"it was deferred by {last.event} without a failure that says why"
 

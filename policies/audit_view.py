@@ -70,6 +70,9 @@ class Violation:
     rule: str
     subject: str
     detail: str
+    #: Of an id on a list where it does not belong: the list, the member, the task's id, the field of its row that says
+    #: where it belongs, and the value with which it would belong there.
+    place: tuple[str, str, str, str, str] | None = None
 
     def to_dict(self) -> dict[str, str]:
         return {"rule": self.rule, "subject": self.subject, "detail": self.detail}

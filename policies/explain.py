@@ -125,6 +125,7 @@ _OTHER_RULES: Final[Mapping[str, str]] = {
     "release": "a task is queued once all tasks that go before it have ended in success",
     "expire.after": "a task expires as soon as one that goes before it has ended without success",
     "replay_after": "who never ran since tasks go before it waits for them again when it is replayed",
+    "mend": "what is shown and listed of a task follows from what its row says",
     "due": "a task whose time has come is queued",
     "lease": "the next task of a queue goes to a free slot",
     "trial": "it was there when workers died, and starts apart from others like it",

@@ -126,6 +126,8 @@ TABLE: Final[dict[tuple[str | None, str], str]] = {
     # Who has never run, since those that go before it did not end well, waits for them again.
     (CANCELLED, "replay_after"): DEFERRED,
     (EXPIRED, "replay_after"): DEFERRED,
+    # Not the task: only what is shown and listed of it.
+    **{(state, "mend"): state for state in STATES},
 }
 
 EVENTS: Final[frozenset[str]] = frozenset(event for _, event in TABLE)

@@ -186,10 +186,11 @@ class Audit:
                 own, counted = pipe.execute(raise_on_error=False)
             if counted is None or isinstance(own, Exception) or isinstance(counted, Exception):
                 continue
+            place = (key, name, name, "lane", lane)
             if own is None:
-                yield Violation("orphan_rows", key, f"it counts {name}, which is no task of ours")
+                yield Violation("orphan_rows", key, f"it counts {name}, which is no task of ours", place)
             elif own != lane.encode():
-                yield Violation("wrong_queue", key, f"it counts {name}, whose lane is {own!r:.80}")
+                yield Violation("wrong_queue", key, f"it counts {name}, whose lane is {own!r:.80}", place)
 
     def _ended(self, state: str) -> Iterator[Violation]:
         """Ids among the ends of a state that are no tasks of ours."""
@@ -200,7 +201,8 @@ class Audit:
                 pipe.zscore(key, name)
                 there, score = pipe.execute(raise_on_error=False)
             if there == 0 and score is not None and not isinstance(score, Exception):
-                yield Violation("orphan_rows", key, f"it lists {name}, which is no task of ours")
+                place = (key, name, name, "state", state)
+                yield Violation("orphan_rows", key, f"it lists {name}, which is no task of ours", place)
 
     def _leases(self, owner: str) -> Iterator[Violation]:
         for name, _ in _walk(self._client.hscan_iter, keys.leases(owner)):
@@ -210,7 +212,8 @@ class Audit:
                 continue
             if peek.other_lease is not None and peek.row.get("owner") != owner:
                 detail = f"it holds {name} under {peek.other_lease}; the task's owner is {peek.row.get('owner')}"
-                yield Violation("lease_stale", owner, detail)
+                place = (keys.leases(owner), name, name, "owner", owner)
+                yield Violation("lease_stale", owner, detail, place)
 
     def _owners(self) -> Iterator[Violation]:
         for name, _ in _walk(self._client.zscan_iter, keys.OWNERS):
@@ -258,10 +261,13 @@ class Audit:
                     own, place = pipe.execute(raise_on_error=False)
             if place is None or isinstance(own, Exception) or isinstance(place, Exception):
                 continue
+            at = (key, member, task_id, "queue", queue)
             if own is None:
-                yield Violation("orphan_rows", key, f"it holds {task_id}, which is no task of ours")
+                # In a queue it may be a job of plain RQ's that nobody has adopted yet: workers see to it.
+                said = f"it holds {task_id}, which is no task of ours"
+                yield Violation("orphan_rows", key, said, None if prefix == keys.RQ_QUEUE else at)
             elif own != queue.encode():
-                yield Violation("wrong_queue", key, f"it holds {task_id}, whose queue is {own!r:.80}")
+                yield Violation("wrong_queue", key, f"it holds {task_id}, whose queue is {own!r:.80}", at)
 
     def _members(self, key: str, is_list: bool) -> Iterator[str]:
         if not is_list:

@@ -47,6 +47,7 @@ EVENT_MEANINGS: Final[Mapping[str, str]] = {
     "due": "its time has come",
     "met": "a task that goes before it ended in success; another one or a time is still to come",
     "release": "the last task that goes before it ended in success",
+    "mend": "`audit --repair` put right what is shown and listed of it; the task itself stays as it is",
     "replay": "a human wants it to run anew, with fresh counters",
     "replay_after": "the same, of a task that never ran: it waits again for those that go before it",
 }

@@ -52,6 +52,11 @@ def job_fields(
     return fields
 
 
+def plain(value: Any) -> str | bytes:
+    """A field of a job as Redis keeps it: rq's status is an enum that is a str, and its value is meant."""
+    return value if isinstance(value, bytes | str) else str(value)
+
+
 def foreign(fields: Mapping[bytes, bytes]) -> ForeignJob:
     """What a job of somebody else's asks for; never raises: what cannot be read says why."""
     texts = {

@@ -33,6 +33,8 @@ NAMES: Final = (
     "pause",
     "purge",
     "kept",
+    "mend",
+    "unlist",
 )
 
 Argument = str | bytes | int

@@ -80,9 +80,11 @@ class Strays:
         parked, moved = str(stray.get("parked", "")), stray.get("reason") == MOVED
         event = None if parked else lifecycle.FROM_OUTSIDE.get(task.state)
         if event is not None:
-            self._door.apply(task_id, Event(event, WHO, "put back into its queue with one of RQ's tools"))
-            return self._store.restore(task_id)
-        if parked:
+            settled = self._door.apply(task_id, Event(event, WHO, "put back into its queue with one of RQ's tools"))
+            if settled.ok:
+                return self._store.restore(task_id)
+            moved = True
+        elif parked:
             self._door.refuse(task, "defer", WHO, f"put among RQ's {parked} jobs from outside")
         elif moved and task.state != lifecycle.QUEUED:
             self._door.refuse(task, "lease", WHO, f"put into its queue from outside although it is {task.state}")

@@ -70,7 +70,7 @@ def _story(snapshot: Snapshot) -> Story:
 def _arrival(crumbs: Sequence[Breadcrumb]) -> Breadcrumb:
     """The breadcrumb that says how the task came to be as it is: its last move, or a change of hands after that."""
     moves = [each for each in crumbs if not lifecycle.is_refused(each.event)]
-    return [each for each in moves if each.event not in {"ask_cancel", "baseline", "trial"}][-1]
+    return [each for each in moves if each.event not in {"ask_cancel", "baseline", "trial", "mend"}][-1]
 
 
 def _rule(crumbs: Sequence[Breadcrumb], arrival: Breadcrumb) -> str:

@@ -228,11 +228,6 @@ NOT_BUILT = [
     ["registry", "prune"],
     ["logs", "x", "--attempt", "1", "-f"],
     ["canary", "note", "--", "python", "-m", "x"],
-    ["audit", "--repair"],
-    ["replay", "--class", "timeout"],
-    ["replay", "--fingerprint", "f"],
-    ["replay", "--agent", "note"],
-    ["replay", "x", "--dry-run"],
     ["demo", "another"],
 ]
 
