@@ -18,14 +18,17 @@ from proofq.workers.errors import UnknownTask
 from proofq.workers.followers import Followers
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
+from proofq.workers.rounds import Rounds
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 from proofq.workers.strays import Strays
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for jobs that RQ keeps where no queue of ours ever sees them.
+#: Seconds in which every queue is looked at once for jobs that RQ keeps where no queue of ours ever sees them, and how
+#: many queues in one step: some ten microseconds each.
 PARKED_EVERY_S: Final = 5.0
+PARKED_PIECE: Final = 50
 
 
 class StillAlive(Exception):
@@ -78,8 +81,8 @@ class Reaper:
         self._name = name
         self._agents = agents
         self._strays = Strays(store, door, agents)
-        self._queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items()]
-        self._parked_at_s = -PARKED_EVERY_S
+        queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items()]
+        self._rounds = Rounds(queues, PARKED_PIECE, PARKED_EVERY_S)
         self._followers = Followers(store, door, name)
         self._adopt = adopt
         self._contact: isolation.Contact | None = None
@@ -105,12 +108,11 @@ class Reaper:
 
     def _parked(self) -> list[str]:
         """Jobs of plain RQ that wait outside our queues for what RQ would do there; now and then, for few come so."""
-        now_s = self._store.clock.boottime()
-        if not self._queues or now_s - self._parked_at_s < PARKED_EVERY_S:
+        queues = self._rounds.due(self._store.clock.boottime())
+        if not queues:
             return []
-        self._parked_at_s = now_s
         try:
-            return self._store.parked(self._queues)
+            return self._store.parked(queues)
         except DamagedKey as problem:
             log.error("row_damaged", extra={"problem": str(problem)})
             return []

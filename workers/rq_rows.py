@@ -14,11 +14,14 @@ from proofq.policies.lifecycle import SUCCESS
 from proofq.workers import host, keys, rq_view
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
+from proofq.workers.rounds import Rounds
 from proofq.workers.store import Store
 
 #: Seconds between two writings, and until rows that nobody writes any more expire.
 EVERY_S: Final = 5.0
 EXPIRE_S: Final = 60
+#: Rows written in one step at most: some 25 microseconds each, for which Redis serves nobody else.
+PIECE: Final = 64
 #: Slots that get a row; of more, nobody would read the list.
 MOST: Final = 1000
 
@@ -38,7 +41,7 @@ class RqRows:
         self._lock = threading.Lock()
         self._succeeded: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
-        self._said_at_s = -EVERY_S
+        self._rounds = Rounds(list(self._names), PIECE, EVERY_S)
 
     def count(self, lease: Lease, state: str) -> None:
         """One attempt of a slot has ended in `state`."""
@@ -46,17 +49,16 @@ class RqRows:
             (self._succeeded if state in SUCCESS else self._failed)[lease.slot] += 1
 
     def say(self, draining: bool) -> None:
-        """Write the rows if they are due. Raises RedisUnavailable and DamagedKey."""
-        now_s = self._store.clock.boottime()
-        if now_s - self._said_at_s < EVERY_S or self._owner.isolated:
+        """Write the rows that are due. Raises RedisUnavailable and DamagedKey."""
+        slots = [] if self._owner.isolated else self._rounds.due(self._store.clock.boottime())
+        if not slots:
             return
-        self._said_at_s = now_s
         running = {held.lease.slot: held.task_id for held in self._owner.holding()}
         now = self._store.clock.wall()
         shared = rq_view.worker_fields(self._queues, self._pid, host.host_name(), self._birth, now)
         if draining:
             shared["shutdown_requested_date"] = rq_view.stamp(now)
-        rows = {name: self._of_slot(slot, running.get(slot)) for slot, name in self._names.items()}
+        rows = {self._names[slot]: self._of_slot(slot, running.get(slot)) for slot in slots}
         show(self._store, self._owner.id, shared, rows, self._queues)
 
     def _of_slot(self, slot: str, task_id: str | None) -> dict[str, str]:
