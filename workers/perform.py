@@ -64,6 +64,9 @@ class LocalPerformer:
         adapter = adapters.of(prepared.spec.adapter)
         listener = None if adapter.live is None else Listener(adapter.live)
         secrets = self._expander.secrets(prepared.spec)
+        home = Path(prepared.expanded.env["HOME"])
+        # The HOME is the task's: what an earlier attempt wrote down says nothing of this one's end.
+        before = transcripts.look(home, adapter.transcripts)
         try:
             ticks = file_baseline.ticks_of(baseline, host_name())
             running = self._spawner.spawn(_request(prepared, listener, secrets, ticks))
@@ -73,8 +76,8 @@ class LocalPerformer:
         if running.wait_started(timeout_s):
             if listener is not None:
                 listener.attach(running.kill)
-            home = Path(prepared.expanded.env["HOME"])
-            return Performed(running, listener, partial(transcripts.newest_end, home, adapter.transcripts), secrets)
+            written = partial(transcripts.newest_end, home, adapter.transcripts, before)
+            return Performed(running, listener, written, secrets)
         running.kill("start_unconfirmed", 0.0)
         running.wait_ended(None)
         ended = running.ended

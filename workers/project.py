@@ -19,7 +19,7 @@ from typing import Any
 
 from proofq.policies import declaration, toml_lines
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Provider
-from proofq.workers import modules, schema_files
+from proofq.workers import adapter_plugins, modules, schema_files
 from proofq.workers.declare import Agent, declared
 from proofq.workers.errors import DeclarationError
 from proofq.workers.settings import Settings, resolve, resolve_retention
@@ -211,6 +211,10 @@ class _Config:
         ):
             if key in raw:
                 raise DeclarationProblem(f"agent {name}: unknown key {key!r} of this agent; {hint}", key=(key,))
+        try:
+            adapter_plugins.make_known(raw.get("adapter"))
+        except DeclarationProblem as problem:
+            raise DeclarationProblem(f"agent {name}: {problem.message}", key=problem.key) from problem
         raw = dict(raw, name=name)
         schema_file = raw.get("inputs_schema")
         if isinstance(schema_file, str):

@@ -32,9 +32,12 @@ def look(home: Path, patterns: Sequence[str]) -> Transcripts:
     return frozenset(found)
 
 
-def newest_end(home: Path, patterns: Sequence[str]) -> bytes:
-    """The last 256 KiB of the file that was written last; b"" where there is none or it cannot be read."""
-    name = max(look(home, patterns), key=lambda one: one[2], default=("",))[0]
+def newest_end(home: Path, patterns: Sequence[str], before: Transcripts = frozenset()) -> bytes:
+    """The last 256 KiB of the file that was written last, of those that are not as they were `before`.
+
+    b"" where there is none or it cannot be read.
+    """
+    name = max(look(home, patterns) - before, key=lambda one: one[2], default=("",))[0]
     if not name:
         return b""
     try:

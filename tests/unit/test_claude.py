@@ -168,6 +168,6 @@ def test_a_json_proof_wants_its_answer_to_be_a_document() -> None:
 
 def test_adapters_have_their_names() -> None:
     """`of` gives each by the name a declaration says; where transcripts stand is known for claude."""
-    assert [adapters.of(name).name for name in adapters.ADAPTERS] == ["generic", "claude"]
+    assert [adapters.of(name).name for name in adapters.ADAPTERS] == ["generic", "claude", "codex", "mini"]
     assert adapters.of("generic").transcripts == ()
     assert adapters.of("claude").transcripts == (".claude/projects/*/*.jsonl",)
