@@ -96,8 +96,9 @@ def test_workers_and_what_they_hold(inside: Inside, project: Project, bench: Ben
     task_id = project.enqueue()
     bench.run(task_id)
     [item] = _items(inside("workers", "--json"))
-    assert item.keys() >= {"name", "host", "pid", "lane", "slots", "state", "tasks", "release", "seen_s"}
+    assert item.keys() >= {"name", "host", "pid", "lane", "slots", "state", "tasks", "version", "seen_s"}
     assert (item["name"], item["host"], item["tasks"]) == ("bench-worker", "bench-host", [task_id])
+    assert item["version"] == "0.0.0"
     assert 0 <= item["seen_s"] < 60
     deadline = bench.store.client.zscore(keys.OWNERS, bench.owner)
     bench.store.client.zadd(keys.OWNERS, {bench.owner: deadline - 100_000})

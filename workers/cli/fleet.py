@@ -69,7 +69,7 @@ def workers(output: Output) -> None:
         output.items(_item(one) for one in found)
     elif found:
         output.table(
-            ["worker", "host", "pid", "lane", "state", "busy", "release", "seen", "tasks"],
+            ["worker", "host", "pid", "lane", "state", "busy", "version", "seen", "tasks"],
             ([one.name, one.host, one.pid, one.lane, one.state, *_load(one)] for one in found),
         )
     else:
@@ -87,7 +87,7 @@ def _item(owner: Owner) -> dict[str, Any]:
         "slots": owner.slots,
         "state": owner.state,
         "tasks": list(owner.tasks),
-        "release": owner.release or None,
+        "version": owner.release or None,
         "since": iso(owner.since),
         "seen_s": owner.seen_s,
         "drain_asked": owner.draining_asked,
