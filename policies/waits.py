@@ -168,7 +168,9 @@ def _epoch_of(text: str, http: bool = False) -> float | None:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text.strip()) and len(text) < 40 else None
+    # Stripped first: what counts as white space to a text does not all to a float.
+    said = text.strip()
+    return float(said) if _NUMBER.fullmatch(said) and len(said) < 40 else None
 
 
 def _sane(seconds: float) -> float | None:

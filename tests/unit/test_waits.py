@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proofq.policies import waits
@@ -132,6 +132,7 @@ def test_attributes() -> None:
         st.sampled_from(["retry-after", "retry-after-ms", "date", "ratelimit", "x-ratelimit-reset"]), st.text()
     )
 )
+@example({"retry-after-ms": "0\x1f"})
 def test_any_header_is_read_or_left(headers: dict[str, str]) -> None:
     """Whatever stands there gives a wait that a failure can carry, or none."""
     found = waits.of_headers(headers, NOW)
