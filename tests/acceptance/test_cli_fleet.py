@@ -157,6 +157,16 @@ def test_an_agent_nobody_knows_is_not_paused(inside: Inside, project: Project) -
     assert inside("resume", "liar").code == 0
 
 
+def test_a_broken_project_keeps_nobody_from_pausing(inside: Inside, project: Project) -> None:
+    """What stands in proofq.toml need not be readable: the agent is known by its tasks."""
+    project.enqueue()
+    (project.root / "proofq.toml").write_text("[agents.note")
+    [done] = _items(inside("pause", "note", "--json"))
+    assert done["changed"]
+    assert inside("resume", "note").code == 0
+    assert inside("pause", "nota", "--json").error == "unknown_agent"
+
+
 def test_a_paused_agent_on_a_real_worker() -> None:
     """What runs ends, what is queued waits through the worker's restart, others run, and resumed it runs in order."""
     with Site({"slots": 1, "meta_slots": 0}) as site:

@@ -6,7 +6,7 @@ import click
 
 from proofq.workers.cli.command import command
 from proofq.workers.cli.render import Output
-from proofq.workers.errors import Refused
+from proofq.workers.errors import DeclarationError, Refused
 
 
 @command("drain", "proofq drain build-7-3f9c1b2a", short="Let a worker finish what it runs and leave.")
@@ -60,7 +60,11 @@ def resume(output: Output, agent: str) -> None:
 def _turn(output: Output, agent: str, *, to_pause: bool) -> None:
     from proofq.workers import pausing, producer, roster, session
 
-    opened = session.open_session()
+    try:
+        opened = session.open_session()
+    except DeclarationError:
+        # Whoever stops an agent in a hurry need not mend the project first: its workers and tasks know the name.
+        opened = session.open_store()
     name = roster.known(opened, agent)
     if to_pause:
         changed = pausing.pause(opened.store, name, producer.whoami("cli"))
