@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proofq.policies import lifecycle
 from proofq.policies.agent import AgentSpec
 from proofq.policies.failure import Failure
 from proofq.policies.verdict import ProofResult, Verdict, combine
@@ -58,5 +59,6 @@ def _question(task: Task, expanded: Expanded) -> Question:
         inputs=expanded.inputs,
         record=task.baseline,
         claim=task.claim,
+        claimed=task.state == lifecycle.CLAIMED_DONE,
         started_at=iso(task.started_at),
     )

@@ -45,6 +45,8 @@ class Question:
     record: Mapping[str, JSON] | None = None
     #: The claim as `show` has it; None before the first attempt.
     claim: JSON = None
+    #: False of an attempt that ended without a claim: None is then not what it said.
+    claimed: bool = True
     started_at: str | None = None
 
 
@@ -157,6 +159,9 @@ class Verifier:
         if proof.must_change and proof.kind not in ("file", "json") and not record.has_looked(index):
             reason = "must_change: nobody looked before the first attempt"
             return ProofResult(proof.kind, "cannot_tell", {"reason": reason})
+        if proof.kind == "json" and not question.claimed:
+            reason = "nothing was claimed, and this proof reads the claim"
+            return ProofResult(proof.kind, "unverified", {"reason": reason})
         if proof.kind in ("python", "command"):
             return self._run(proof, question, timeout_s)
         return self._check_warm(proof, question, record, timeout_s)

@@ -34,6 +34,15 @@ verify_wait_s = WAIT
 look_first = LOOK
 proofs = [{{ kind = "command", argv = ["{{project}}/check", "{{dir}}"] }}]
 """
+#: It fails without a word, and its only proof reads what it would have claimed.
+MUTE = """
+[agents.mute]
+command = ["/bin/sh", "-c", "exit 3"]
+pass_env = ["PQ_SITE_MARK"]
+max_attempts = 1
+look_first = true
+proofs = [{ kind = "json" }]
+"""
 #: Each agent's verify_wait_s and look_first.
 AGENTS = {
     "checked": ("0", "false"),
@@ -53,13 +62,13 @@ def _site() -> Site:
         TOML.replace("checked]", f"{name}]").replace("WAIT", wait_s).replace("LOOK", look)
         for name, (wait_s, look) in AGENTS.items()
     ]
-    toml.write_text(toml.read_text() + "".join(parts))
+    toml.write_text(toml.read_text() + "".join(parts) + MUTE)
     return site
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """A worker that serves the four agents."""
+    """A worker that serves the agents."""
     with _site() as one:
         one.start().wait_ready()
         yield one
@@ -146,6 +155,13 @@ def test_look_first_finds_work_that_ended_badly(site: Site, how: str, state: str
     assert ("found" in site.events(task_id)) == (state == "verified")
     assert _runs(folder) == ["1"]
     assert one_end(site.snapshot(task_id)) == []
+
+
+def test_look_first_takes_no_claim_for_the_claim_null(site: Site) -> None:
+    """A proof of the claim finds nothing where the attempt failed: no claim is no document."""
+    task = site.wait_for(site.enqueue("mute"), "quarantined")
+    assert task.failure is not None
+    assert task.failure.kind == "crash"
 
 
 def test_without_look_first_a_bad_end_is_a_failure(site: Site) -> None:

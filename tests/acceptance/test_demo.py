@@ -17,6 +17,7 @@ import pytest
 
 from proofq.workers.demo.claims import Seen, judge
 from proofq.workers.demo.parts import ENDS, Part
+from proofq.workers.demo.screen import done
 from tests.acceptance import processes
 from tests.waiting import until
 
@@ -210,6 +211,17 @@ def test_what_a_provider_did_and_nobody_noticed_is_told(
     assert _problems(dataclasses.replace(seen, parts=parts, shown=shown, audit=audit)) == [claim]
     shown["asking"] = _shown("verified", "", *(_attempt("lost", "one") for _ in attempts), _attempt("verified"))
     assert _problems(dataclasses.replace(seen, parts=parts, shown=shown, audit=audit)) == []
+
+
+def test_an_attempt_that_never_started_has_its_line() -> None:
+    """The kill may meet a retry that is leased and not yet started, and a bug may leave an attempt open."""
+    first = _attempt("failed", kind="overloaded")
+    unstarted = {**_attempt("lost"), "started_at": None, "leased_at": "2026-11-20T08:00:03Z"}
+    shown = _shown("verified", "", first, unstarted, _attempt("verified", at_s=9))
+    shown["breadcrumbs"] = [{"event": "verify", "reason": ""}]
+    assert done(shown) == "overloaded, 2.0 s later worker lost, taken over, then verified"
+    shown["attempts"] = [{**first, "ended_at": None}, _attempt("verified", at_s=9)]
+    assert done(shown) == "overloaded, then verified"
 
 
 def test_two_ends_are_told() -> None:

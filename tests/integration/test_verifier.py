@@ -100,6 +100,15 @@ def test_a_functions_value_is_held_to_its_schema(
     assert verdict.class_ == (None if outcome == "verified" else "malformed_output")
 
 
+@pytest.mark.parametrize(("claimed", "outcome"), [(True, "verified"), (False, "unverified")])
+def test_no_claim_is_not_the_claim_null(
+    warm: tuple[Verifier, VerifierProcesses], folder: Path, claimed: bool, outcome: str
+) -> None:
+    """A function may return None; an attempt that failed has returned nothing, whatever the schema allows."""
+    question = _question(folder, Proof("json", {"schema": {"type": ["object", "null"]}}), claimed=claimed)
+    assert warm[0].verify(question, 20).outcome == outcome
+
+
 def test_unknown_kinds_cannot_be_told(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
     """A proof of a newer declaration is not passed by an older verifier."""
     assert warm[0].verify(_question(folder, Proof("moon", {})), 20).outcome == "cannot_tell"

@@ -77,9 +77,12 @@ def failure_class(shown: Mapping[str, Any]) -> str:
 
 
 def seconds_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """Seconds from the end of an attempt to the start of the next."""
-    ended, started = (datetime.fromisoformat(at) for at in (before["ended_at"], after["started_at"]))
-    return (started - ended).total_seconds()
+    """Seconds from the end of an attempt to the start of the next, or its lease where it never started; 0 if open."""
+    times = (before["ended_at"], after["started_at"] or after["leased_at"])
+    if None in times:
+        return 0.0
+    ended, began = map(datetime.fromisoformat, times)
+    return (began - ended).total_seconds()
 
 
 _OPEN: Final = (None, "")
