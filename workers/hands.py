@@ -16,7 +16,7 @@ from proofq.workers.clock import Clock
 #: A thread that waits needs little stack.
 STACK_BYTES: Final = 512 * 1024
 #: Threads that are started as soon as there is work for them.
-AT_ONCE: Final = 8
+AT_ONCE: Final = 4
 #: Seconds that work may lie around before a further thread is started for it.
 LATE_S: Final = 0.05
 #: A thread without work ends after so many seconds.

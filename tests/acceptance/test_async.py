@@ -93,6 +93,7 @@ def test_what_is_printed_and_told_is_the_attempts_own(site: Site) -> None:
         workdir = Path(claim["workdir"])
         assert claim["is_dir"]
         assert claim["state"] == {"word": word}
+        assert claim["child"] == f"{word}\n"
         assert claim["task_id"] is None
         assert claim["cwd"] != claim["workdir"]
         assert Path(claim["cwd"]).stat().st_mode & 0o777 == 0o500
@@ -125,6 +126,33 @@ def test_how_it_ends_is_classified_in_the_loop(site: Site, how: str, kind: str, 
     assert (task.failure.kind, words in task.failure.reason) == (kind, True), task.failure
     pids = {site.wait_for(site.enqueue("ends", how="well"), lifecycle.FINISHED_UNPROVEN).claim}
     assert pids == {"well"}
+
+
+def test_libraries_find_their_tasks_as_they_expect_them(site: Site) -> None:
+    """anyio's task groups and cancel scopes, which look into tasks, work."""
+    task = site.wait_for(site.enqueue("ends", how="anyio"), lifecycle.FINISHED_UNPROVEN)
+    assert task.claim == "heard [0, 1, 2]"
+
+
+def test_progress_is_watched_for_each(site: Site) -> None:
+    """Side by side: who is silent for its stall_after_s is cancelled as stalled, who prints or tells goes on."""
+    silent = site.enqueue("steps_async", how="silent", run_s=30.0)
+    lively = [site.enqueue("steps_async", how=how, run_s=4.0) for how in ("tells", "prints")]
+    task = site.wait_for(silent, lifecycle.FAILED)
+    assert task.failure is not None
+    assert (task.failure.kind, "stall_after_s of 1.5" in task.failure.reason) == ("stalled", True)
+    for one in lively:
+        assert site.wait_for(one, lifecycle.FINISHED_UNPROVEN).attempt == 1
+
+
+def test_a_host_that_cannot_be_heard_is_ended(site: Site) -> None:
+    """An attempt shut the host's socket: the process is ended, and the attempt, alone in it, with it."""
+    task_id = site.enqueue("ends", how="mute")
+    [pid] = _running(site, [task_id])
+    task = site.wait_for(task_id, {lifecycle.FAILED, lifecycle.QUARANTINED})
+    assert task.failure is not None
+    assert alive([pid]) == []
+    assert one_end(site.snapshot(task_id)) == []
 
 
 @pytest.mark.parametrize("how", ["block", "hold the lock"])

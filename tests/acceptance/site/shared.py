@@ -88,10 +88,48 @@ async def ends(ctx: Any, how: str) -> Any:
         await asyncio.create_task(_exits())
     if how == "no json":
         return {"what": object()}
+    if how == "mute":
+        # What speaks for it is shut: nobody in this process can be heard any more.
+        os.close(3)
+        await asyncio.sleep(30)
+    if how == "anyio":
+        return await _in_anyio()
     if how == "group":
         async with asyncio.TaskGroup() as group:
             group.create_task(_raises(ConnectionResetError("reset by peer")))
     return how
+
+
+async def _in_anyio() -> str:
+    """Its task groups look into the coroutines of tasks, and end what they started."""
+    import anyio
+
+    heard: list[int] = []
+
+    async def hear(number: int) -> None:
+        await anyio.sleep(0.01 * number)
+        heard.append(number)
+
+    with anyio.move_on_after(0.05):
+        await anyio.sleep(30)
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(hear, number)
+    return f"heard {sorted(heard)}"
+
+
+@proofq.agent(timeout_s=60, stall_after_s=1.5, unproven=True)
+async def steps_async(ctx: Any, how: str, run_s: float) -> int:
+    """Works for so long, with another evidence each time, or in silence."""
+    told, end = 0, time.monotonic() + run_s
+    while time.monotonic() < end:
+        told += 1
+        if how == "tells":
+            ctx.progress(told)
+        if how == "prints":
+            print(told)
+        await asyncio.sleep(0.1)
+    return told
 
 
 async def _exits() -> None:
@@ -112,6 +150,7 @@ async def tells_async(ctx: Any, word: str) -> dict[str, Any]:
     await asyncio.gather(*(_says(f"task {number} {word}") for number in range(3)))
     await asyncio.to_thread(print, f"thread {word}")
     os.write(1, f"raw {word}\n".encode())
+    child = await asyncio.create_subprocess_exec("echo", word, stdout=asyncio.subprocess.PIPE)
     ctx.state["word"] = word
     return {
         "workdir": str(ctx.workdir),
@@ -121,6 +160,7 @@ async def tells_async(ctx: Any, word: str) -> dict[str, Any]:
         "task_id": os.environ.get("PROOFQ_TASK_ID"),
         "state": dict(ctx.state),
         "repair": ctx.repair,
+        "child": (await child.communicate())[0].decode(),
         "pid": os.getpid(),
     }
 
