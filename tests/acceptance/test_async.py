@@ -206,18 +206,32 @@ def test_kill_9_of_a_host_charges_all_and_blames_none(site: Site) -> None:
     assert {_ended_beside(site, one) for one in ids} == {("lost", False, 1)}
 
 
-def test_who_kills_its_host_is_found_out(site: Site) -> None:
-    """After two deaths it is tried in a host of its own, whose exit is its own; its neighbours end well."""
-    go = _go(site)
-    Path(go).touch()
-    killer = site.enqueue("gather", how="exit")
-    neighbours = [site.enqueue("gather", go=go) for _ in range(3)]
-    task = site.wait_for(killer, lifecycle.QUARANTINED, 60)
-    assert task.failure is not None
-    assert task.failure.kind == "crash"
-    assert "exited with code 3" in task.failure.reason
-    for one in neighbours:
-        site.wait_for(one, lifecycle.FINISHED_UNPROVEN, 60)
+def test_who_kills_its_host_is_found_out() -> None:
+    """A suspect is tried in a host of its own, whose exit is its own; whoever runs meanwhile is not beside it."""
+    with Site({"slots": 10, "max_deaths": 2}) as site:
+        site.start().wait_ready()
+        word, go = _go(site), _go(site)
+        killer, beside = site.enqueue("gather", how="exit", go=word), site.enqueue("gather", go=go)
+        assert len(_running(site, [killer, beside])) == 1
+        Path(f"{word}.1").touch()
+        until(lambda: site.task(beside).deaths == site.task(killer).deaths == 1, 20.0, "a death on both")
+        Path(go).touch()
+        site.wait_for(beside, lifecycle.FINISHED_UNPROVEN)
+        until(
+            lambda: site.task(killer).attempt >= 2 and site.task(killer).state == lifecycle.RUNNING, 30.0, "its trial"
+        )
+        go = _go(site)
+        later = site.enqueue("gather", go=go)
+        assert len(_running(site, [killer, later])) == 2
+        for number in range(2, 9):
+            Path(f"{word}.{number}").touch()
+        task = site.wait_for(killer, lifecycle.QUARANTINED, 60)
+        assert task.failure is not None
+        assert task.failure.kind == "crash"
+        assert "exited with code 3" in task.failure.reason
+        assert task.deaths == 1
+        Path(go).touch()
+        assert site.wait_for(later, lifecycle.FINISHED_UNPROVEN).attempt == 1
 
 
 def test_alone_in_its_host_its_end_is_its_own(site: Site) -> None:

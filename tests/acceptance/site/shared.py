@@ -35,8 +35,10 @@ async def gather(ctx: Any, how: str = "", go: str = "/never", run_s: float = 60.
         await _deaf(go)
     if how == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "exit":
-        os._exit(3)
+    while how == "exit":
+        if Path(f"{go}.{ctx.attempt}").exists():
+            os._exit(3)
+        await asyncio.sleep(0.05)
     end = time.monotonic() + run_s
     while not Path(go).exists() and time.monotonic() < end:
         await asyncio.sleep(0.05)
