@@ -117,6 +117,7 @@ class AgentSpec:
     proofs: tuple[Proof, ...] = ()
     look_first: bool = False
     unproven: bool = False
+    #: Tasks of a function agent that may follow one another in a process; 0 and 1: each has one of its own.
     reuse: int = 0
     #: Steps of a function agent without which its claim is unverified.
     must_call: tuple[str, ...] = ()

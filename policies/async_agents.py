@@ -14,6 +14,8 @@ def shared(spec: AgentSpec) -> AgentSpec:
         raise DeclarationProblem(
             "its attempts share a process and so a working directory; leave cwd out and use ctx.workdir", key=("cwd",)
         )
+    if spec.reuse:
+        raise DeclarationProblem("all its attempts share a process already; leave reuse out", key=("reuse",))
     for name, value in spec.env.items():
         own = placeholders.names(value) - {"project"}
         if own:

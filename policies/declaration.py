@@ -31,7 +31,6 @@ _KEYS = {
 }
 #: Keys of the contract that do nothing yet; each may be given only as what it is when left out.
 _NOT_BUILT: dict[str, tuple[JSON, ...]] = {
-    "reuse": (0,),
     "up": ({}, None),
     "budget": ({}, None),
 }
@@ -136,6 +135,7 @@ class _Reader:
             proofs=proofs,
             look_first=look_first,
             unproven=unproven,
+            reuse=self.reuse(kind),
             must_call=self.must_call(kind, look_first),
             verify_wait_s=values.seconds(raw, "verify_wait_s", default.verify_wait_s, zero=True),
             proof_timeout_s=values.seconds(raw, "proof_timeout_s", default.proof_timeout_s),
@@ -286,6 +286,18 @@ class _Reader:
                 key=("must_call",),
             )
         return tuple(steps)
+
+    def reuse(self, kind: str) -> int:
+        reuse = self.raw.get("reuse", 0)
+        if reuse == 0 and not isinstance(reuse, bool):
+            return 0
+        if kind == "command":
+            raise DeclarationProblem(
+                "reuse is for functions, whose process can be given another task; a command is a process each, so "
+                "leave it out",
+                key=("reuse",),
+            )
+        return values.count(self.raw, "reuse", 0)
 
     def flag(self, key: str) -> bool:
         value = self.raw.get(key, False)

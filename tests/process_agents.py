@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import importlib
+import io
 import json
 import os
+import resource
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -180,3 +185,108 @@ def prove(facts):
     if not text:
         raise NotProven("it is empty")
     return {"text": text}
+
+
+_said = contextvars.ContextVar("said", default="nothing")
+_kept: list[object] = []
+
+
+def spoils(ctx, what):
+    """Change or leave one thing that belongs to the process, and say its pid."""
+    if what == "surroundings":
+        os.chdir("/usr")
+        os.environ["LEFT"] = "behind"
+        os.environ["TZ"] = "Asia/Tokyo"
+        time.tzset()
+        os.umask(0)
+        tempfile.tempdir = "/usr"
+        _said.set("something")
+        sys.stdout = io.StringIO()
+        sys.stdin.read(1)
+    elif what == "signals":
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(9))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        sys.settrace(lambda *_: None)
+    elif what == "a thread":
+        threading.Thread(target=_forever, daemon=True).start()
+    elif what == "a joined thread":
+        thread = threading.Thread(target=time.sleep, args=(0.01,))
+        thread.start()
+        thread.join()
+    elif what == "a descriptor":
+        _kept.append(os.open("/dev/null", os.O_RDONLY))
+    elif what == "a descriptor for the collector":
+        holder: list[object] = [Path("/dev/null").open()]  # noqa: SIM115 - left open on purpose
+        holder.append(holder)
+    elif what == "a limit":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    elif what == "a priority":
+        os.nice(1)
+    elif what == "memory":
+        _kept.append(bytearray(os.urandom(4096)) * (80 * 256))
+    elif what == "a closed report":
+        os.close(5)
+    elif what == "a zombie":
+        if os.fork() == 0:
+            os._exit(0)
+        time.sleep(0.1)
+    elif what == "a process" and os.fork() == 0:
+        os.setsid()
+        _forever()
+    return {"pid": os.getpid()}
+
+
+def surroundings(ctx):
+    """What an attempt before could have changed."""
+    return {
+        "pid": os.getpid(),
+        "cwd": str(Path.cwd()),
+        "env": dict(os.environ),
+        "zone": time.tzname[0],
+        "umask": os.umask(0o077),
+        "tmp": tempfile.gettempdir(),
+        "said": _said.get(),
+        "stdin": sys.stdin.read(),
+        "fds": sorted(int(one.name) for one in Path("/proc/self/fd").iterdir()),
+        "handlers": [str(signal.getsignal(one)) for one in (signal.SIGTERM, signal.SIGALRM)],
+        "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "trace": str(sys.gettrace()),
+        "timer": signal.getitimer(signal.ITIMER_REAL),
+        "oom": Path("/proc/self/oom_score_adj").read_text().strip(),
+    }
+
+
+def lies_done(ctx, how, path):
+    """Claim a result and the end of the attempt, and go on by whatever means there is."""
+    said = json.dumps({"done": _sid()}).encode()
+    if how == "a thread":
+        threading.Thread(target=_writes, args=(path,), daemon=True).start()
+    elif how == "a process" and os.fork() == 0:
+        os.setsid()
+        _writes(path)
+    os.write(3, b'{"result":"lie"}\n')
+    if how != "only stops":
+        os.write(5, struct.pack(">I", len(said)) + said)
+    if how == "does not stop":
+        time.sleep(0.5)
+        Path(path).write_text("late")
+        return "end"
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return _writes(path)
+
+
+def _sid():
+    """The number of this spawn, out of our own code's memory: an agent can read all of it."""
+    frame = sys._getframe().f_back
+    while frame is not None and "told" not in frame.f_locals:
+        frame = frame.f_back
+    return frame and frame.f_locals["told"]["sid"]
+
+
+def _writes(path):
+    while True:
+        with Path(path).open("a") as file:
+            file.write("x")
+        time.sleep(0.005)

@@ -24,6 +24,7 @@ class AsyncRunning:
     def __init__(self, stdout: Path, stderr: Path, secrets: Collection[str]) -> None:
         self.pid = 0
         self.start_ticks = 0
+        self.shared = True
         #: Its number in its host; 0 before it has one.
         self.number = 0
         #: What it was first asked to stop for, and when it must have ended, by the boot clock.

@@ -148,7 +148,9 @@ class Attempts:
     def _started(self, held: Held, spec: AgentSpec, prepared: Any, running: Running) -> Life:
         """From the confirmed start to the settlement."""
         held.attach(running.kill, lambda: running.progress)
-        facts = {"pid": running.pid, "start_ticks": running.start_ticks}
+        facts: dict[str, Any] = {"pid": running.pid, "start_ticks": running.start_ticks}
+        if running.shared:
+            facts["shared"] = True
         started = self._settle(held, Event("start", self.name, fields=facts))
         if not started:
             held.stop("lost")

@@ -130,13 +130,18 @@ def set_streams() -> None:
 
     Made before the fork: a page that a child does not touch is a page that need not be copied.
     """
-    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    set_stdin()
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = open(  # noqa: SIM115 - a descriptor, not a path
             descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def set_stdin() -> None:
+    """A standard input that has read nothing yet."""
+    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
 
 
 def _flush() -> None:

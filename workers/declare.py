@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     proofs: Sequence[Proof | Mapping[str, Any]]
     look_first: bool
     must_call: Sequence[str]
+    reuse: int
     unproven: bool
     verify_wait_s: float | timedelta
     proof_timeout_s: float | timedelta

@@ -45,8 +45,8 @@ class Event:
     """What happened to a task.
 
     `name` is an event of the table, or `failed` or `lost`, for which the policy chooses one. `outcome` is what the
-    attempt's record will say (default: by the event). `fields` are facts of the start (pid, start_ticks), or all of the
-    baseline.
+    attempt's record will say (default: by the event). `fields` are facts of the start (pid, start_ticks,
+    shared), or all of the baseline.
     `death`: the attempt's own supervisor reports the death of its processes, which no reaper has counted yet.
     `progress`: the attempt's latest evidence given to `ctx.progress`, as JSON, where its record does not have it yet.
     `steps`: those of `@proofq.step` that came back in it.
@@ -319,7 +319,7 @@ def _attempt_patch(decision: Decision, event: Event, failure: Failure | None, en
     if event.steps:
         told["steps"] = list(event.steps)
     if decision.event == "start":
-        shown = {name: event.fields[name] for name in ("pid", "start_ticks") if name in event.fields}
+        shown = {name: event.fields[name] for name in ("pid", "start_ticks", "shared") if name in event.fields}
         return {"started_at": "@now", **shown, **told}
     if not ends:
         return told

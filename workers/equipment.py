@@ -56,6 +56,7 @@ def _stdin(request: SpawnRequest, passed: ExitStack) -> int:
 def spawn_message(sid: int, request: SpawnRequest, given: Mapping[int, int]) -> dict[str, Any]:
     """What the forkserver is told about one process; `given` as `open_all` made it, sent in this order."""
     report = 3 + len(request.fds)
+    reuse = {} if request.reuse is None else {"reuse": list(request.reuse)}
     return {
         "type": "spawn",
         "sid": sid,
@@ -68,4 +69,5 @@ def spawn_message(sid: int, request: SpawnRequest, given: Mapping[int, int]) -> 
         "report": report,
         "payload": report + 1 if request.kind == "function" else None,
         "ticks": request.ticks,
+        **reuse,
     }

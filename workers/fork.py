@@ -105,6 +105,19 @@ def _take_place(stage: Stage) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         _raise_oom_score()
+    _enter(stage)
+
+
+def take_place_again(stage: Stage) -> None:
+    """The same for a child that is to have another attempt and has put back all else. Raises StepFailed."""
+    _step("descriptors", lambda: _arrange(stage))
+    proctree.become_subreaper()
+    with suppress(OSError):
+        _raise_oom_score()
+    _enter(stage)
+
+
+def _enter(stage: Stage) -> None:
     _step(f"chdir {stage.cwd}", lambda: os.chdir(stage.cwd))
     for directory, marker_ns in stage.ticks:
         _step(f"clock of {directory}", partial(file_baseline.await_tick, directory, marker_ns))

@@ -21,9 +21,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proofq.workers import child as child_process
-from proofq.workers import proctree
+from proofq.workers import proctree, reused_child
 from proofq.workers.fork import Stage, execute, fork, fresh_interpreter, memory_file
 from proofq.workers.guard import OWNER_VARIABLE, PULSE_S, Watchdog
+from proofq.workers.reuse import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,10 +41,14 @@ _ORPHANS_WITHIN_S = 3.0
 
 @dataclass(slots=True)
 class Child:
-    """A process this one has forked, until its end is reported. Times are of CLOCK_BOOTTIME, in seconds."""
+    """A process this one has forked, until its end is reported. Times are of CLOCK_BOOTTIME, in seconds.
+
+    `sid` is 0 while it waits for another attempt; `done`: it was killed after its attempt had ended well.
+    """
 
     sid: int
     pid: int
+    done: bool = False
     killed_by: str = ""
     kill_at: float | None = None
     status: int = 0
@@ -65,6 +70,7 @@ class ForkLoop:
         self._clock = clock
         self._watchdog = Watchdog()
         self._children: dict[int, Child] = {}
+        self._reused = Pool()
         self._ended: list[Child] = []
         self._wake, wake_write = socket.socketpair()
         self._wake.setblocking(False)
@@ -145,6 +151,7 @@ class ForkLoop:
             self._report_ends(now)
         if ticked:
             self._next_tick = now + PULSE_S
+            self._reused.end_idle(now)
             self._channel.put({"type": "pulse"})
             if self._watchdog.tick():
                 self._over = "silent"
@@ -152,11 +159,10 @@ class ForkLoop:
     # --- starting ---
 
     def _spawn(self, body: Mapping[str, Any], fds: list[int]) -> None:
-        private = {body["report"]} if body["payload"] is None else {body["report"], body["payload"]}
-        targets = dict(zip(body["targets"], fds, strict=True))
-        stage = Stage(body["cwd"], targets, body["report"], frozenset(private), body["ticks"])
+        body = {**body, "env": {**body["env"], OWNER_VARIABLE: self._owner}}
         try:
-            pid = self._fork(stage, body, {**body["env"], OWNER_VARIABLE: self._owner})
+            pid = self._reused.hand_over(body, fds) if "reuse" in body else None
+            pid = pid or self._fork_on_stage(body, fds)
         except OSError as error:
             self._say("spawned", body["sid"], pid=None, errno=error.errno or 0)
             return
@@ -164,6 +170,29 @@ class ForkLoop:
         self._children[pid] = Child(body["sid"], pid)
         # A zombie still shows its start time, and only this process can reap it.
         self._say("spawned", body["sid"], pid=pid, start_ticks=process.start_ticks if process else 0)
+
+    def _fork_on_stage(self, body: Mapping[str, Any], fds: list[int]) -> int:
+        private = {body["report"]} if body["payload"] is None else {body["report"], body["payload"]}
+        targets = dict(zip(body["targets"], fds, strict=True))
+        stage = Stage(body["cwd"], targets, body["report"], frozenset(private), body["ticks"])
+        if "reuse" in body and self._agents is not None:
+            return self._fork_reused(stage, body, self._agents)
+        return self._fork(stage, body, body["env"])
+
+    def _fork_reused(self, stage: Stage, body: Mapping[str, Any], agents: Agents) -> int:
+        """A function in a child that may be given more; the socket for that is the last of its descriptors."""
+        control = max(stage.fds) + 1
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fds = {**stage.fds, control: theirs.fileno()}
+            stage = replace(stage, fds=fds, private=stage.private | {control})
+            try:
+                pid = fork(stage, lambda: reused_child.serve(body, agents, control))
+            except OSError:
+                ours.close()
+                raise
+        self._reused.admit(pid, body["reuse"], ours)
+        return pid
 
     def _fork(self, stage: Stage, body: Mapping[str, Any], env: Mapping[str, str]) -> int:
         if body["kind"] == "command":
@@ -200,23 +229,39 @@ class ForkLoop:
             proctree.terminate(proctree.tree(one.pid))
 
     def _reap(self, now: float) -> None:
-        """Collect every child that ended, forked here or adopted."""
+        """Collect every child that ended, forked here or adopted, and see who of the reused has stopped."""
+        options = os.WNOHANG | os.WUNTRACED if self._reused else os.WNOHANG
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, options)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status):
+                self._stopped(pid, usage, now)
+                continue
             one = self._children.pop(pid, None)
             if one is not None:
-                one.status, one.ended_at = status, now
-                one.usage = {
-                    "max_rss_kib": usage.ru_maxrss,
-                    "user_s": usage.ru_utime,
-                    "system_s": usage.ru_stime,
-                }
+                one.usage = self._reused.spent(pid, usage)
+                self._reused.forget(pid)
+            if one is not None and one.sid:
+                one.status, one.ended_at = 0 if one.done else status, now
                 self._ended.append(one)
+
+    def _stopped(self, pid: int, usage: Any, now: float) -> None:
+        """A child stands still: at the end of its attempt if it says so, else for reasons of its own."""
+        one = self._children.get(pid)
+        if one is None or not one.sid or one.done or not self._reused.says_done(pid, one.sid):
+            return
+        if one.killed_by or not self._reused.keeps(pid, now):
+            # Its end is reported with its death, once all that it leaves behind is dead, too.
+            one.done = True
+            proctree.send(pid, signal.SIGKILL)
+            return
+        self._children[pid] = Child(0, pid)
+        one.ended_at, one.usage = now, self._reused.spent(pid, usage)
+        self._ended.append(one)
 
     def _report_ends(self, now: float) -> None:
         """Say who ended, once nothing that an ended attempt left running is alive any more."""

@@ -15,6 +15,8 @@ class Running(Protocol):
 
     pid: int
     start_ticks: int
+    #: Whether the process has other attempts, too, beside it or after it.
+    shared: bool
 
     @property
     def heard_s(self) -> float:

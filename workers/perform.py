@@ -69,7 +69,8 @@ class LocalPerformer:
         before = transcripts.look(home, adapter.transcripts)
         try:
             ticks = file_baseline.ticks_of(baseline, host_name())
-            running = self._spawner.spawn(_request(prepared, listener, secrets, ticks))
+            request = _request(prepared, listener, secrets, ticks)
+            running = self._spawner.spawn(request)
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
             raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem
@@ -77,7 +78,7 @@ class LocalPerformer:
             if listener is not None:
                 listener.attach(running.kill)
             written = partial(transcripts.newest_end, home, adapter.transcripts, before)
-            return Performed(running, listener, written, secrets)
+            return Performed(running, listener, written, secrets, shared=request.reuse is not None)
         running.kill("start_unconfirmed", 0.0)
         running.wait_ended(None)
         ended = running.ended
@@ -121,7 +122,9 @@ def _request(
         "taskdir": str(places.taskdir),
         "repair": prepared.repair,
     }
-    return SpawnRequest(kind="function", runner=RUN_AGENT, payload=payload, **common)
+    # A task that did not end well may owe that to a neighbour of before: it is tried again in a process of its own.
+    reuse = (spec.name, spec.reuse) if spec.reuse > 1 and task.attempt == 1 else None
+    return SpawnRequest(kind="function", runner=RUN_AGENT, payload=payload, reuse=reuse, **common)
 
 
 def start_verifier(spawner: Spawner, cwd: str) -> Started:

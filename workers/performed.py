@@ -15,8 +15,15 @@ class Performed:
     """An attempt's `Running`. `transcript` reads the end of the newest one, b"" where there is none."""
 
     def __init__(
-        self, running: Running, listener: Listener | None, transcript: Callable[[], bytes], secrets: Collection[str]
+        self,
+        running: Running,
+        listener: Listener | None,
+        transcript: Callable[[], bytes],
+        secrets: Collection[str],
+        *,
+        shared: bool,
     ) -> None:
+        self.shared = shared
         self.pid = running.pid
         self.start_ticks = running.start_ticks
         self.kill = running.kill

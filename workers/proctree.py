@@ -145,6 +145,12 @@ def children(pid: int, processes: Mapping[int, Process] | None = None) -> list[P
     return [one for one in (processes or snapshot()).values() if one.ppid == pid]
 
 
+def is_child(pid: int | None, of: int) -> bool:
+    """Whether the process `pid`, if there is one, was started by the process `of` and still is below it."""
+    process = read(pid) if pid else None
+    return process is not None and process.ppid == of
+
+
 def own_children() -> set[int] | None:
     """Pids of this thread's direct children, zombies and adopted orphans included; None where the kernel does not say.
 

@@ -144,7 +144,7 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
     )
     if any(spec.proofs for spec in agents.values()):
         verifier.warm_up()
-    end_earlier = partial(_end_earlier, store, hosts.LocalHost())
+    end_earlier = partial(_end_earlier, store, hosts.LocalHost(), spawner.forkserver.pid)
     local = performing.LocalPerformer(spawner, expander, end_earlier)
     shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)
     performer = AsyncPerformer(local, shared, expander, lambda task: end_earlier(task, lost=True, spare=shared.pids))
@@ -165,12 +165,22 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
 
 
 def _end_earlier(
-    store: Store, here: hosts.LocalHost, task: Task, *, lost: bool = False, spare: Collection[int] = ()
+    store: Store,
+    here: hosts.LocalHost,
+    forkserver: int,
+    task: Task,
+    *,
+    lost: bool = False,
+    spare: Collection[int] = (),
 ) -> None:
     """No attempt starts on this host while a process of an earlier one lives here. `lost`: only where nobody saw the
-    attempt end, since its process may be other attempts', too."""
+    attempt end, since its process may be other attempts', too; as of every record that says so itself."""
     for record in parse_attempts(store.client.hgetall(keys.attempts(task.id))):
-        if (lost and record.get("outcome") != "lost") or record.get("pid") in spare:
+        shared = lost or bool(record.get("shared"))
+        if (shared and record.get("outcome") != "lost") or record.get("pid") in spare:
+            continue
+        if shared and proctree.is_child(record.get("pid"), forkserver):
+            # Our own slot has seen the attempt end: what the process does now is another one's.
             continue
         if record.get("host") == hosts.host_name() and record.get("pid") and record["n"] < task.attempt:
             here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))

@@ -96,6 +96,8 @@ class SpawnRequest:
     on_stdout: Callable[[bytes], None] | None = None
     #: What must have passed before anything of it runs; see `file_baseline.await_tick`.
     ticks: Sequence[Tick] = ()
+    #: Of a function: a name for those that may follow one another in a process, and how many of them; see `reuse`.
+    reuse: tuple[str, int] | None = None
     #: More descriptors for the child: its number, 3 or above without a gap, to ours, which stay open here.
     fds: Mapping[int, int] = field(default_factory=dict)
 

@@ -26,6 +26,7 @@ class Sleeper:
     """A real process that ends by itself long after the test."""
 
     start_ticks = 1
+    shared = False
     heard_s = 0.0
     progress: tuple[int, Any] = (0, None)
 

@@ -173,6 +173,7 @@ class SimRunning:
         self.heard_s = 0.0
         self.progress = (0, "")
         self.start_ticks = agent.spawned_at
+        self.shared = False
 
     def kill(self, reason: str) -> None:
         self._world.kill(self._agent, reason)

@@ -248,8 +248,8 @@ def test_refused(raw: dict[str, Any], sentence: str, key: tuple[str | int, ...])
 
 
 NOT_BUILT: list[tuple[dict[str, Any], str]] = [
-    ({"reuse": 1}, "reuse is not built yet"),
-    ({"reuse": False}, "reuse is not built yet"),
+    ({"reuse": 1}, "reuse is for functions"),
+    ({"reuse": False}, "reuse is for functions"),
     ({"must_call": ["x"]}, "must_call is for functions"),
     ({"must_call": "x"}, "must_call is a list"),
     ({"must_call": ["x", "x"]}, "must_call is a list"),
