@@ -226,7 +226,6 @@ NOT_BUILT = [
     ["gate", "open", "anthropic"],
     ["approval", "approve", "x"],
     ["registry", "prune"],
-    ["logs", "x", "--attempt", "1", "-f"],
     ["canary", "note", "--", "python", "-m", "x"],
     ["demo", "another"],
 ]

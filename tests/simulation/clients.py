@@ -1,9 +1,11 @@
-"""Clients of the simulator: they enqueue (some with a key, some for later), cancel and replay."""
+"""Clients of the simulator: they enqueue (some with a key, for later, or after others), cancel and replay."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,11 +92,25 @@ class Client(Party):
             digest=f"digest-{self._hub.random.randrange(2)}" if key else "",
             unique_ms=3_600_000,
         )
-        tries = itertools.count(1)
         try:
-            insist(lambda: self._store.enqueue(birth), self._clock, lambda: next(tries) >= 30)
+            if self._send(self._after_others(birth)) in {"unknown", "ended", "met"}:
+                self._send(birth)
         except (RedisUnavailable, DamagedKey):
             self.refused += 1
+
+    def _send(self, birth: Birth) -> str:
+        tries = itertools.count(1)
+        return insist(lambda: self._store.enqueue(birth), self._clock, lambda: next(tries) >= 30)[0]
+
+    def _after_others(self, birth: Birth) -> Birth:
+        """Now and then it waits for one or two of the tasks that there are, most of which have yet to end."""
+        tasks = [name for name, seen in self._oracle.tasks.items() if seen.row.get("state") not in TERMINAL]
+        if not tasks or self._hub.random.random() > 0.25:
+            return birth
+        after = sorted({self._hub.random.choice(tasks) for _ in range(self._hub.random.choice((1, 1, 2)))})
+        fields = {**birth.fields, "after": json.dumps(after)}
+        job = _job(birth.fields["agent"], DEFERRED)
+        return dataclasses.replace(birth, state=DEFERRED, event="enqueue_after", fields=fields, job=job, after=after)
 
     def _choose(self, act: str) -> str | None:
         """Mostly one that the act fits."""

@@ -57,6 +57,10 @@ class LeanClient:
         flat = self.execute_command("HGETALL", key)
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
+    def hget(self, key: str, field: str) -> bytes | None:
+        value: bytes | None = self.execute_command("HGET", key, field)
+        return value
+
     def hkeys(self, key: str) -> list[bytes]:
         found: list[bytes] = self.execute_command("HKEYS", key)
         return found

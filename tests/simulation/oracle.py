@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 from proofq.policies import audit
 from proofq.policies.audit import VIEW_RULES
 from proofq.policies.audit_view import Violation
-from proofq.policies.lifecycle import CLAIMED_DONE, HELD, OWNED, TERMINAL, VERIFIED, WAITING, is_refused
+from proofq.policies.lifecycle import (
+    CLAIMED_DONE,
+    DEFERRED,
+    HELD,
+    OWNED,
+    SUCCESS,
+    TERMINAL,
+    VERIFIED,
+    WAITING,
+    is_refused,
+)
 from proofq.policies.settlement import Limits
 from proofq.workers import keys
 from proofq.workers.attempt import START_TIMEOUT_S
@@ -35,7 +45,7 @@ GRACE_MS = round((START_TIMEOUT_S + 4.0) * 1000)
 RESUMED_MS = 4500
 _AT_REST = TERMINAL | {HELD}
 #: Scripts that must go through when Redis is full.
-AT_MAXMEMORY = frozenset({"lease", "beat", "settle", "reap", "owner", "watch", "restore", "peek"})
+AT_MAXMEMORY = frozenset({"lease", "beat", "settle", "reap", "owner", "watch", "restore", "follow", "peek"})
 
 
 class Oracle:
@@ -111,6 +121,8 @@ class Oracle:
 
     def _after_enqueue(self, party: Party, arguments: tuple[Any, ...], answer: list[Any], word: str) -> None:
         plan = json.loads(arguments[1])
+        if word in {"missing", "unknown", "ended", "met"}:
+            return
         task_id = answer[1].decode()
         self._same(("enqueue", plan["id"]), (task_id,))
         if word == "created":
@@ -132,6 +144,7 @@ class Oracle:
             if owner in self._buried:
                 raise Broken(f"leased_to_the_dead: {owner} got {task_id}")
             self.look([task_id])
+            self._after_its_turn(task_id)
         elif word == "empty":
             held = self._answers.get(("lease", rid))
             if held is not None and held[0] in self.tasks and self.tasks[held[0]].row.get("fence") == held[1]:
@@ -155,6 +168,23 @@ class Oracle:
                 self.fleet.ring(plan["queue"])
             if plan["bell"]:
                 self.fleet.ring(plan["bell"])
+            self._look_at_followers(task_id)
+
+    def _after_its_turn(self, task_id: str) -> None:
+        """Who was asked to run after others never does before all of them have ended in success."""
+        for other in json.loads(self.tasks[task_id].row.get("after", "[]")):
+            state = self.tasks[other].row.get("state")
+            if state not in SUCCESS and keys.task(other) not in self.planted:
+                raise Broken(f"out_of_turn: {task_id} was leased, and {other}, which goes before it, is {state}")
+
+    def _after_follow(self, party: Party, arguments: tuple[Any, ...], answer: list[Any], word: str) -> None:
+        self._look_at_followers(str(arguments[1]))
+
+    def _look_at_followers(self, task_id: str) -> None:
+        followers = [name for name, seen in self.tasks.items() if task_id in seen.row.get("after_open", "")]
+        self.look(followers)
+        for name in followers:
+            self.fleet.ring(self.tasks[name].row["queue"])
 
     def _fenced(self, plan: dict[str, Any], known: Peek) -> None:
         if is_refused(plan["event"]):
@@ -333,8 +363,17 @@ class Oracle:
     # --- the end ---------------------------------------------------------------------------------------------------
 
     def resting(self) -> bool:
-        """Whether every task is terminal or held."""
-        return not self._moving
+        """Whether every task is terminal or held, or waits for one that is held."""
+        return all(self._waits_for_a_human(name) for name in self._moving)
+
+    def _waits_for_a_human(self, task_id: str) -> bool:
+        """Whether it waits for a task that is held, or for one that does."""
+        row = self.tasks[task_id].row
+        if row.get("state") == HELD:
+            return True
+        return row.get("state") == DEFERRED and any(
+            map(self._waits_for_a_human, json.loads(row.get("after_open", "[]")))
+        )
 
     def stuck(self) -> list[str]:
         return [f"{name} ({self.tasks[name].row['agent']}): {self.tasks[name].row['state']}" for name in self._moving]
