@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime, timedelta, timezone
 
 from proofq.policies.settlement import Limits
 from proofq.workers import fleet, keys, status, why
@@ -40,6 +41,21 @@ def test_a_chain_through_real_workers() -> None:
         assert Audit(site.store).run().violations == []
         worker.term()
         assert worker.wait(30.0) == 0
+
+
+def test_a_time_is_kept() -> None:
+    """By the clock of Redis, never earlier; with other tasks before it, once both have come."""
+    with Site() as site:
+        site.start().wait_ready()
+        due = datetime.fromtimestamp(site.session.now_ms() / 1000 + 1.5, UTC).astimezone(timezone(timedelta(hours=5)))
+        first = site.enqueue("loop", Request(not_before=due.isoformat()), out=site.out("a"), text="a", run_s=0.0)
+        both = site.enqueue("loop", Request(not_before=due, after=[first]), out=site.out("b"), text="b", run_s=0.0)
+        assert (site.task(first).state, site.task(both).state) == ("deferred", "deferred")
+        for task_id in (first, both):
+            site.wait_for(task_id, "verified")
+            assert site.snapshot(task_id).attempts[0]["leased_at"] >= due.timestamp() * 1000
+        assert site.events(first)[:3] == ["enqueue_later", "due", "lease"]
+        assert site.events(both)[:3] == ["enqueue_after", "release", "lease"]
 
 
 def test_a_worker_deletes_what_is_kept_no_longer() -> None:

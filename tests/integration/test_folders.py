@@ -128,6 +128,7 @@ def test_links_inside_lead_nowhere(project: Project, opened: Session, bench: Ben
     _wait_a_moment(opened)
     assert _folders(opened).look() == 1
     assert _there(opened) == set()
+    assert _names(opened.project.state_dir / "trash") == []
     assert (elsewhere / "deep" / "precious").read_text() == "x"
 
 

@@ -201,6 +201,24 @@ def test_damaged_rows_are_passed_over(redis_client: redis.Redis) -> None:
     assert heart.client.exists(keys.task("t0")) == 1
 
 
+@pytest.mark.parametrize("state", ["queued", "running", "verified"])
+def test_a_list_that_lies_deletes_nothing(redis_client: redis.Redis, state: str) -> None:
+    """The task's own state decides: listed among the ends of another, it is passed over, and the audit says so."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+    if state == "running":
+        heart.running()
+    elif state == "verified":
+        heart.settled(heart.claimed(), Event("verify", "worker", verdict=VERDICT))
+        heart.client.delete(keys.ended("verified"))
+    heart.client.zadd(keys.ended("failed"), {"t": 1})
+    row = heart.client.hgetall(keys.task("t"))
+    assert Purger(heart.store, AT_ONCE).run().count == 0
+    assert heart.client.hgetall(keys.task("t")) == row
+    assert "ended_as" in {one.rule for one in Audit(heart.store).task("t")}
+
+
 def test_a_replayed_task_is_not_old(redis_client: redis.Redis) -> None:
     """A replay takes it off the ends; only its next end counts."""
     heart = Heart(redis_client)
