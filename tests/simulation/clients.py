@@ -32,7 +32,7 @@ def _job(agent: str, state: str) -> dict[str, Any]:
 class Client(Party):
     """One outside process with its own way to the store."""
 
-    def __init__(self, fleet: Fleet, name: str) -> None:
+    def __init__(self, fleet: Fleet, name: str, follows: bool) -> None:
         super().__init__(name)
         self._fleet = fleet
         self._hub = fleet.hub
@@ -41,6 +41,7 @@ class Client(Party):
         network = fleet.network
         self._store = Store(SimClient(network, self), SimRunner(network, self), self._clock)  # type: ignore[arg-type]
         self._door = Door(self._store, fleet.limits)
+        self._follows = follows
         self.refused = 0
 
     # --- actors ----------------------------------------------------------------------------------------------------
@@ -104,8 +105,10 @@ class Client(Party):
 
     def _after_others(self, birth: Birth) -> Birth:
         """Now and then it waits for one or two of the tasks that there are, most of which have yet to end."""
+        if not self._follows:
+            return birth
         tasks = [name for name, seen in self._oracle.tasks.items() if seen.row.get("state") not in TERMINAL]
-        if not tasks or self._hub.random.random() > 0.25:
+        if not tasks or self._hub.random.random() > 0.4:
             return birth
         after = sorted({self._hub.random.choice(tasks) for _ in range(self._hub.random.choice((1, 1, 2)))})
         fields = {**birth.fields, "after": json.dumps(after)}

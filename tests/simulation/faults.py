@@ -25,6 +25,8 @@ class Faults:
         self.server = server
         self.chance = chance
         self.on = True
+        #: Tasks of this seed wait for others.
+        self.follows = False
         self._tried = 0
         #: The server does not run.
         self.away = False
@@ -221,16 +223,14 @@ class Faults:
         tasks = [name for name, seen in self.network.oracle.tasks.items() if seen.row.get("state") in OWNED | WAITING]
         if tasks and random.random() < 0.6:
             task_id = random.choice(tasks)
-            of_task = (
-                keys.task, keys.crumbs, keys.crumbs, keys.attempts, keys.attempts, keys.rq_job, keys.rq_results,
-                keys.followers,
-            )  # fmt: skip
-            return random.choice(of_task)(task_id)
+            of_task = (keys.task, keys.crumbs, keys.crumbs, keys.attempts, keys.attempts, keys.rq_job, keys.rq_results)
+            return random.choice(of_task + (keys.followers,) * self.follows)(task_id)
         return random.choice(
             [
                 keys.TASKS, keys.DUE, keys.AGES, keys.OWNERS, keys.STRAYS, keys.RQ_QUEUES, keys.owner(owner),
                 keys.leases(owner), keys.key("honest", "key-0"), keys.GRANTS + owner,
-                keys.host(self.fleet.by_owner[owner].host), keys.states("work"), keys.FOLLOWING, keys.ended("verified"),
+                keys.host(self.fleet.by_owner[owner].host), keys.states("work"),
+                *(keys.FOLLOWING, keys.ended("verified"))[: 2 * self.follows],
                 keys.rq_queue(agent), *(keys.rq_registry(status, agent) for status in keys.RQ_REGISTRY),
             ]
         )  # fmt: skip

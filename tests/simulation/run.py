@@ -43,6 +43,8 @@ REST_CALLS = 8000
 AUDIT_EVERY = 4
 #: Share of the seeds with a restart of Redis; they take a server of their own.
 RESTARTS = 0.06
+#: Share of the seeds in which tasks wait for others.
+FOLLOWS = 0.35
 
 
 @dataclass
@@ -135,6 +137,8 @@ class Seed:
         self.network.lost_request = random.choice((0.0, 0.01, 0.03))
         self.network.lost_reply = random.choice((0.0, 0.02, 0.05))
         self.network.slow_reply = random.choice((0.0, 0.1))
+        #: Whether tasks are enqueued after others; decided apart, so that the other seeds stay what they were.
+        self.faults.follows = self.follows = Random(f"after {seed}").random() < FOLLOWS
         self._clients(random)
 
     def _clients(self, random: Random) -> None:
@@ -143,7 +147,7 @@ class Seed:
             names.append("killer")
         wanted = [random.choice(names) for _ in range(random.randint(LEAST_TASKS + 2, LEAST_TASKS + 6))]
         half = len(wanted) // 2
-        first, second, third = (Client(self.fleet, f"client{number}") for number in range(3))
+        first, second, third = (Client(self.fleet, f"client{number}", self.follows) for number in range(3))
         self.producers = [
             self.hub.spawn("client0", first, lambda: first.produce(wanted[:half])),
             self.hub.spawn("client1", second, lambda: second.produce(wanted[half:])),
