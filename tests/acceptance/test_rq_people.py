@@ -22,6 +22,7 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 from proofq.policies import lifecycle
 from proofq.workers import keys, status, task_view, why
 from proofq.workers.audit import Audit
+from proofq.workers.door import Event
 from tests.acceptance.harness import Site, crumbs_are_whole, one_end
 from tests.waiting import until
 
@@ -129,14 +130,36 @@ def test_what_rq_keeps_and_we_do_not_do_is_refused_with_the_reason(site: Site, c
     assert said in why.why(site.store, job.id).text
 
 
-def test_a_replay_of_what_was_refused_runs_nothing_else(site: Site) -> None:
-    """A job whose inputs do not fit keeps them, so that RQ's requeue meets the same refusal, never a run without."""
-    job = queue_of(site).enqueue("proofq.run", {"out": site.out("none"), "text": 7, "run_s": 0.0})
-    refused(site, job, lifecycle.FAILED, "text")
-    FailedJobRegistry(QUEUE, connection=site.client).requeue(job.id)
+NO_WORK: dict[str, tuple[tuple[Any, ...], str]] = {
+    "of a wrong type": (({"word": 7},), lifecycle.FAILED),
+    "two of them": (({}, {}), lifecycle.FAILED),
+    "no object": (([],), lifecycle.FAILED),
+}
+
+
+@pytest.mark.parametrize("case", NO_WORK)
+def test_a_replay_of_what_was_refused_runs_nothing_else(site: Site, case: str) -> None:
+    """Inputs that do not fit are kept, so that RQ's requeue meets the same refusal, never a run without any."""
+    args, state = NO_WORK[case]
+    queue = Queue("work.quick", connection=site.client, serializer=JSONSerializer)
+    job = queue.enqueue("proofq.run", args=args)
+    assert ended(site, job).state == state
+    FailedJobRegistry("work.quick", connection=site.client).requeue(job.id)
     until(lambda: "fail" in site.events(job.id), 15.0, "the second refusal")
     task = site.task(job.id)
     assert (task.state, task.failure and task.failure.kind) == (lifecycle.FAILED, "bad_input")
+    assert "start" not in site.events(job.id)
+
+
+def test_a_replay_of_a_pickle_runs_nothing(site: Site) -> None:
+    """A human's replay of what could not be read fails by its inputs, though the agent would take none."""
+    queue = Queue("work.quick", connection=site.client, serializer=DefaultSerializer)
+    job = queue.enqueue("proofq.run", {"word": "a"})
+    assert ended(site, job).state == lifecycle.QUARANTINED
+    assert site.session.door.apply(job.id, Event("replay", "test", "again")).ok
+    task = site.wait_for(job.id, lifecycle.FAILED, 15.0)
+    assert task.failure is not None
+    assert task.failure.kind == "bad_input"
     assert "start" not in site.events(job.id)
 
 
