@@ -128,9 +128,5 @@ class AsyncRunning:
 
     def _capture(self, name: str) -> Capture:
         if name not in self._captures:
-            try:
-                self._captures[name] = Capture(self._paths[name], secrets=self._secrets)
-            except OSError:
-                # Nobody's attempt fails for that: its tail is kept in memory.
-                self._captures[name] = Capture(None, secrets=self._secrets)
+            self._captures[name] = Capture(self._paths[name], secrets=self._secrets)
         return self._captures[name]

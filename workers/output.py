@@ -39,15 +39,16 @@ _DRAIN_BYTES = 1024 * 1024 + _CHUNK
 class Capture:
     """One stream of one attempt. Written by the pump's thread; any thread may read what it has so far.
 
-    `path` is a file made anew with mode 0600, holding at most `cap_bytes`, the newest; None keeps only the tail.
-    `secrets` are hidden wherever they stand.
+    `path` is a file made anew with mode 0600 once something is printed, holding at most `cap_bytes`, the newest; None
+    keeps only the tail. `secrets` are hidden wherever they stand.
     `keep`: what is on disk can be read by `whole` and `newest` after the end, too.
-    Raises OSError when the file cannot be made. A disk that fails later is remembered in `problem`.
+    A file that cannot be made, or a disk that fails, is remembered in `problem`, and costs what is not in the tail.
     """
 
     def __init__(
         self, path: Path | None, cap_bytes: int = CAP_BYTES, *, keep: bool = False, secrets: Collection[str] = ()
     ) -> None:
+        self._path = path
         self._cap = cap_bytes
         self._keep = keep
         self._veil = Veil(secrets) if secrets else None
@@ -60,9 +61,6 @@ class Capture:
         self.total = 0
         #: The first error of writing to disk.
         self.problem: OSError | None = None
-        if path is not None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(path, flags, 0o600)
 
     def tail(self) -> bytes:
         """The last 64 KiB."""
@@ -92,9 +90,9 @@ class Capture:
         self._tail += data
         if len(self._tail) > TAIL_BYTES:
             del self._tail[: len(self._tail) - TAIL_BYTES]
-        if self._fd >= 0 and self.problem is None:
+        if data and self._path is not None and self.problem is None:
             try:
-                self._store(memoryview(data)[-self._cap :])
+                self._store(self._path, memoryview(data)[-self._cap :])
             except OSError as error:
                 self.problem = error
 
@@ -103,6 +101,7 @@ class Capture:
         with self._lock:
             if self._veil is not None:
                 self._take(self._veil.rest())
+            self._path = None
             if self._fd < 0:
                 return
             try:
@@ -119,8 +118,11 @@ class Capture:
         # Read by the descriptor: by its name an agent may have put another file in its place.
         return os.pread(self._fd, self._on_disk, 0) if self.problem is None else None
 
-    def _store(self, data: memoryview) -> None:
+    def _store(self, path: Path, data: memoryview) -> None:
         """Append; when that would pass the cap, first move the newest half to the front."""
+        if self._fd < 0:
+            # Never what an agent has put there meanwhile, a link least of all.
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         if self._on_disk + len(data) > self._cap:
             keep = min(self._on_disk, self._cap // 2, self._cap - len(data))
             newest = os.pread(self._fd, keep, self._on_disk - keep)

@@ -154,7 +154,7 @@ def test_what_an_agent_put_in_the_place_of_its_file_is_not_read() -> None:
         project = Project.__new__(Project)
         project.root, project.environ = site.project, os.environ | site.environ()
         path = Path(project("logs", task_id, "--json").document["path"])
-        path.unlink()
+        path.unlink(missing_ok=True)
         os.mkfifo(path)
         assert "is not a regular file" in project("logs", task_id).stderr
         path.unlink()

@@ -50,19 +50,40 @@ def test_the_whole_is_there_only_when_it_is_whole(tmp_path):
     assert capture.whole() is None
 
 
-def test_a_link_is_not_followed_and_the_mode_is_private(tmp_path):
-    """An agent cannot point its next attempt's output at another file."""
-    (tmp_path / "link").symlink_to(tmp_path / "target")
-    with pytest.raises(OSError, match="symbolic"):
-        Capture(tmp_path / "link")
-    capture = Capture(tmp_path / "out")
+@pytest.mark.parametrize("what", ["link", "file", "pipe"])
+def test_what_an_agent_puts_in_the_place_of_its_output_is_left_alone(tmp_path, what):
+    """It costs the agent its file; the tail is kept, and nothing is written elsewhere or waits."""
+    (tmp_path / "target").write_text("another's")
+    if what == "pipe":
+        os.mkfifo(tmp_path / "out")
+    else:
+        (tmp_path / "out").symlink_to("target") if what == "link" else (tmp_path / "out").hardlink_to(
+            tmp_path / "target"
+        )
+    capture = Capture(tmp_path / "out", keep=True)
+    capture.write(b"hello")
     capture.close()
+    assert isinstance(capture.problem, FileExistsError)
+    assert (capture.tail(), capture.whole(), capture.newest()) == (b"hello",) * 3
+    assert (tmp_path / "target").read_text() == "another's"
+
+
+def test_who_prints_nothing_has_no_file_and_the_mode_is_private(tmp_path):
+    """Most agents that succeed are silent, and a file costs more than what it would say."""
+    for name, said in (("silent", []), ("empty", [b""]), ("out", [b"", b"x"])):
+        capture = Capture(tmp_path / name)
+        for data in said:
+            capture.write(data)
+        capture.close()
+        capture.write(b"too late")
+        assert capture.whole() == b"".join(said) + b"too late"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_disk_that_fails_costs_the_file_not_the_tail():
     """The first error is remembered; what was printed is still in memory."""
-    capture = Capture(None)
+    capture = Capture(Path("/made"))
     capture._fd = os.open("/dev/full", os.O_RDWR)
     capture.write(b"hello")
     assert capture.problem is not None
