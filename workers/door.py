@@ -150,7 +150,8 @@ class Door:
         request, waits = self._clock.token(), True
         for _ in range(8):
             task = insist(lambda: self.store.read(task_id), self._clock, give_up)
-            name = event.name
+            # Which of the two replays it is the task says, whoever asks.
+            name = "replay" if event.name == "replay_after" else event.name
             if name == "cancel" and task.state in lifecycle.OWNED:
                 name = "ask_cancel"
             if name == "replay" and task.after_open and waits:

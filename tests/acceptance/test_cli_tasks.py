@@ -143,9 +143,12 @@ def test_tasks_lists_newest_first(inside: Inside, project: Project) -> None:
     """Items with their stable fields, at most --limit of them, and all with 0."""
     ids = [project.enqueue() for _ in range(3)]
     items = inside("tasks", "--json").document["items"]
-    assert [item["id"] for item in items] == ids[::-1]
+    # Those of one millisecond have no order.
+    times = [item["enqueued_at"] for item in items]
+    assert times == sorted(times, reverse=True)
+    assert {item["id"] for item in items} == set(ids)
     assert items[0].keys() == {"id", "agent", "state", "attempt", "class", "enqueued_at"}
-    assert [item["id"] for item in inside("tasks", "--limit", "2", "--json").document["items"]] == ids[:0:-1]
+    assert inside("tasks", "--limit", "2", "--json").document["items"] == items[:2]
     assert len(inside("tasks", "--limit", "0", "--json").document["items"]) == 3
     assert all(task_id in inside("tasks").stdout for task_id in ids)
 
