@@ -291,6 +291,7 @@ _STARTED: Final = (*_MOVED, keys.rq_registry("started", QUEUE))
 _QUEUED: Final = (keys.rq_queue(QUEUE), keys.RQ_QUEUES)
 _BORN: Final = (
     *_ROWS, *_JOB, *_QUEUED, keys.rq_registry("deferred", QUEUE), keys.TASKS, keys.AGES, keys.DUE,
+    keys.LAYOUT,
 )  # fmt: skip
 _ENDED: Final = keys.rq_results("t")
 
@@ -371,7 +372,7 @@ REQUESTS: Final = (
     ),
     Request("reap", _reap, (*_T, keys.OWNERS, keys.leases("o"), keys.leases("r")), _STARTED, "running", "reap"),
     Request("restore", _restore, (*_ROWS, keys.OWNERS, keys.STRAYS), (keys.RQ_QUEUES,), "queued", "enqueue"),
-    Request("enlist", _owner("enlist"), _OF_OWNER),
+    Request("enlist", _owner("enlist"), (*_OF_OWNER, keys.LAYOUT, keys.TASKS)),
     Request("describe", _owner("describe"), _OF_OWNER),
     Request("bury", _owner("bury"), _OF_OWNER),
     Request("drain", _owner("drain"), _OF_OWNER),

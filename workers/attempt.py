@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 START_TIMEOUT_S = 10.0
 #: Seconds between two tries of a proof that could not tell.
 VERIFY_AGAIN_S = 2.0
+#: Seconds after which inputs that fit another worker's declaration are tried again, by whoever is free then.
+DECLARED_AGAIN_S = 2.0
 #: Seconds after which a suspect that may not start beside another one looks again.
 SUSPECT_AGAIN_S = 5.0
 
@@ -94,6 +96,8 @@ class Attempts:
     suspects: Suspects
     #: What of an agent's environment is hidden in all that is written of its attempts.
     secrets: Callable[[AgentSpec], Collection[str]] = lambda _: ()
+    #: Whether another live worker declares the agent otherwise, for inputs that do not fit this declaration.
+    declared_otherwise: Callable[[AgentSpec], bool] = lambda _: False
 
     def run(self, lease: Lease) -> None:
         """One attempt, from its grant to its settlement. Raises nothing but `RedisUnavailable` when given up."""
@@ -129,7 +133,7 @@ class Attempts:
         spec = self.agents[held.task.agent]
         if not self._admit(held):
             return
-        prepared = self.performer.prepare(held.task, spec, self._repair(held.task))
+        prepared = self._prepared(held.task, spec)
         baseline = self.prover.baseline(held.task, spec)
         if not self._keep(held, baseline):
             return
@@ -194,6 +198,17 @@ class Attempts:
             reason = f"{facts.deaths} workers died while they held it, and another such task is being tried here"
             raise AttemptFailed(Failure("infrastructure", reason, source="host", retry_after_s=SUSPECT_AGAIN_S))
         return self._settle(held, Event("trial", self.name))
+
+    def _prepared(self, task: Task, spec: AgentSpec) -> Any:
+        """Inputs that were fit for another worker's declaration wait for that one, as long as it is there."""
+        try:
+            return self.performer.prepare(task, spec, self._repair(task))
+        except AttemptFailed as problem:
+            if problem.failure.phase != "inputs" or not self.declared_otherwise(spec):
+                raise
+            reason = f"this worker declares the agent otherwise than another one: {problem.failure.reason}"
+            waits = Failure("infrastructure", reason, source="host", retry_after_s=DECLARED_AGAIN_S)
+            raise AttemptFailed(waits) from problem
 
     def _repair(self, task: Task) -> str | None:
         """Why the last output was refused. Asks Redis only where an attempt has counted already."""

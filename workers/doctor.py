@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import proofq
-from proofq.workers import connection, preload, project, session, statedir, statx
+from proofq.policies import layout
+from proofq.workers import connection, fleet, preload, project, session, statedir, statx
 from proofq.workers.errors import Error
 from proofq.workers.project import Project
 from proofq.workers.session import Session
@@ -202,6 +203,7 @@ def _redis(read: Project, environ: Mapping[str, str]) -> list[Check]:
         _guarded("redis_memory", lambda: _memory(opened)),
         _guarded("redis_persistence", lambda: _persistence(opened)),
         _guarded("redis_scripts", lambda: _scripts(opened)),
+        _guarded("layout", lambda: _layout(opened)),
         _guarded("clock", lambda: _clock(opened)),
     ]
 
@@ -244,6 +246,19 @@ def _scripts(opened: Session) -> tuple[bool, str]:
     """That what every transition is made of may be used at all: an ACL may forbid it."""
     opened.store.watch("doctor", 1)
     return True, "scripts run"
+
+
+def _layout(opened: Session) -> tuple[bool, str]:
+    """That this version may work on what Redis holds; and which others do."""
+    fleet.check_layout(opened.store)
+    alive = [one for one in fleet.owners(opened.store) if one.alive]
+    shown = f"layout {layout.VERSION}, proofq {proofq.__version__}"
+    if not alive:
+        return True, f"{shown}; no worker"
+    releases = sorted({f"{one.release or 'not said'} (layout {one.layout or 'not said'})" for one in alive})
+    mixed = layout.unlike(one.layout for one in alive)
+    told = "; a deploy is under way: what is new in a newer one waits for its workers" if mixed else ""
+    return True, f"{shown}; workers: {', '.join(releases)}{told}"
 
 
 def _clock(opened: Session) -> tuple[bool, str]:

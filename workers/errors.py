@@ -7,6 +7,7 @@
     ├── KeyConflict        2   the idempotency key is taken by other inputs
     ├── NotBuilt           2   named by the contract, not built yet
     ├── RedisUnavailable   7   Redis is not reachable, or is one we refuse to use
+    ├── OtherLayout        2   what Redis holds is laid out for another version of proofq
     ├── UnknownTask        1   no task has this id
     ├── Refused            1   an act the table of transitions does not allow
     ├── TaskFailed         1   the task waited for ended without success; carries `.task`
@@ -70,6 +71,13 @@ class RedisUnavailable(Error):
 
     kind = "redis_unavailable"
     exit_code = 7
+
+
+class OtherLayout(Error):
+    """What Redis holds is laid out for another version of proofq. Nothing was written."""
+
+    kind = "other_layout"
+    exit_code = 2
 
 
 class UnknownTask(Error):

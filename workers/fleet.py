@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from proofq.policies import layout
 from proofq.workers import keys, pausing
+from proofq.workers.errors import OtherLayout
 from proofq.workers.reading import reading
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
@@ -23,6 +25,10 @@ DAMAGED: Final = "damaged"
 SUSPENDED: Final = "suspended"
 
 
+#: Seconds for which a version of an agent counts as declared after a worker has last said so: three publications.
+REMEMBERED_S: Final = 1800.0
+
+
 @dataclass(frozen=True)
 class Owner:
     """One supervisor: its lane, the agents it declares, and what it holds.
@@ -30,7 +36,8 @@ class Owner:
     `state`: starting, ready (it takes leases), suspended, draining, full; silent, dead or damaged whatever it said
     last. `pid` is its launcher's. `slots` is 0 where its row does not say. `silent_s`: by how long it has missed its
     deadline; `seen_s`: how long ago it beat last, None where nobody can tell. `release` is the version of proofq it
-    runs, '' before it said so; `versions` are those of its agents.
+    runs, '' before it said so; `versions` are those of its agents;
+    `layout` is what it reads and writes in Redis (`policies.layout`), '' where it does not say.
     """
 
     id: str
@@ -47,6 +54,7 @@ class Owner:
     since: int | None = None
     release: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    layout: str = ""
     draining_asked: bool = False
     #: Why it has no room, in words, where it is full.
     full: str = ""
@@ -81,6 +89,52 @@ def owners(store: Store) -> list[Owner]:
     if any(one is not None and one.state == "ready" for one in found) and suspension(store) is not None:
         found = [one and (replace(one, state=SUSPENDED) if one.state == "ready" else one) for one in found]
     return sorted((one for one in found if one is not None), key=lambda one: (one.name, one.lane, one.id))
+
+
+def declares(store: Store, agent: str, version: str) -> bool:
+    """Whether a live worker declares the agent in exactly this version."""
+    return any(owner.alive and owner.versions.get(agent) == version for owner in owners(store))
+
+
+def publish_versions(store: Store, versions: Mapping[str, str]) -> None:
+    """Says that a worker here declares these versions of agents; forgets those of which nobody has said so for long."""
+    now_s = _now_ms(store) / 1000
+    with reading(keys.VERSIONS):
+        if versions:
+            rows = {f"{agent} {version}": f"{now_s:.0f}" for agent, version in versions.items()}
+            store.client.hset(keys.VERSIONS, mapping=rows)
+        old = [name for name, said_s in store.client.hgetall(keys.VERSIONS).items() if now_s > _second(said_s) + 86_400]
+        if old:
+            store.client.hdel(keys.VERSIONS, *old)
+
+
+def declares_otherwise(store: Store, agent: str, version: str) -> bool:
+    """Whether a worker said within `REMEMBERED_S` that it declares the agent in another version than this one.
+
+    Dead ones count for as long: a worker that was killed is most often started again.
+    """
+    since_s = _now_ms(store) / 1000 - REMEMBERED_S
+    with reading(keys.VERSIONS):
+        rows = store.client.hgetall(keys.VERSIONS)
+    others = (name.split(b" ") for name, said_s in rows.items() if _second(said_s) >= since_s)
+    return any(found[0] == agent.encode() and found[-1] != version.encode() for found in others)
+
+
+def _second(said: bytes) -> float:
+    return float(said) if said.isdigit() else 0.0
+
+
+def check_layout(store: Store) -> None:
+    """Raises OtherLayout where Redis holds what is laid out for another major version of proofq."""
+    with reading(keys.LAYOUT):
+        row = store.client.hgetall(keys.LAYOUT)
+    major = row.get(b"major", b"").decode("utf-8", "replace")
+    if major in ("", str(layout.MAJOR)):
+        return
+    with reading(keys.TASKS):
+        left = store.client.zcard(keys.TASKS) + store.client.zcard(keys.OWNERS)
+    if left:
+        raise OtherLayout(layout.refusal(major, row.get(b"release", b"").decode("utf-8", "replace")))
 
 
 def suspension(store: Store) -> Suspension | None:
@@ -149,7 +203,8 @@ def _owner(store: Store, owner_id: str, deadline_ms: float, now_ms: int) -> Owne
         seen_s=_seen_s(deadline_ms, _number(row.get("isolation_ms")), now_ms),
         since=_number(row.get("since")),
         release=row.get("release", ""),
-        versions=_versions(row.get("versions", "")),
+        versions=versions(row),
+        layout=row.get("layout", ""),
         draining_asked="drain" in row,
         full=row.get("full", ""),
     )
@@ -162,8 +217,9 @@ def _seen_s(deadline_ms: float, isolation_ms: int | None, now_ms: int) -> float 
     return max(0.0, now_ms - (deadline_ms - isolation_ms)) / 1000
 
 
-def _versions(raw: str) -> dict[str, str]:
-    """Empty for an older worker, which says none, and for what somebody broke."""
+def versions(row: Mapping[str, str]) -> dict[str, str]:
+    """What an owner's row says of its agents' versions; empty for an older one, and for what somebody broke."""
+    raw = row.get("versions", "")
     try:
         found = json.loads(raw) if raw else {}
     except ValueError:

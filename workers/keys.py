@@ -49,6 +49,10 @@ CATALOGUE: Final = PREFIX + "catalogue"
 STRAYS: Final = PREFIX + "strays"
 #: hash agent -> JSON {at, who}: agents whose tasks are not leased until somebody resumes them. Absent where none is.
 PAUSED: Final = PREFIX + "paused"
+#: hash "agent version" -> second at which a worker last said that it declares this version of it.
+VERSIONS: Final = PREFIX + "versions"
+#: hash: major and minor of the layout (`policies.layout`), the release and the time of who began with that major.
+LAYOUT: Final = PREFIX + "layout"
 #: pub/sub channel: a queue name when a task becomes ready, an owner when a lease of its should be looked at.
 BELL: Final = PREFIX + "bell"
 

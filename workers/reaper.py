@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from proofq.policies import isolation, settlement
 from proofq.policies.agent import AgentSpec
-from proofq.workers import keys
+from proofq.workers import fleet, keys
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.followers import Followers
@@ -160,14 +160,14 @@ class Reaper:
             self._cleared.add(owner)
         taken = 0
         for task_id in self._store.leases_of(owner):
-            taken += self._take(task_id, owner, reason, left=bool(row.get("left")))
+            taken += self._take(task_id, owner, reason, bool(row.get("left")), fleet.versions(row))
         self._store.forget(owner, row.get("host_id", ""))
         return taken
 
-    def _take(self, task_id: str, owner: str, reason: str, left: bool) -> bool:
+    def _take(self, task_id: str, owner: str, reason: str, left: bool, versions: Mapping[str, str]) -> bool:
         try:
             task = self._store.read(task_id)
-            if task.owner != owner or task.agent not in self._agents:
+            if task.owner != owner or task.agent not in self._agents or self._is_anothers(task.agent, versions):
                 return False
             death = not left and settlement.is_charged(task.facts, task.trial, self._door.limits)
             lease = self._store.reap(
@@ -185,6 +185,16 @@ class Reaper:
         log.warning("lease_taken", extra={"task": task_id, "from": owner, "reason": reason})
         self._adopt(lease)
         return True
+
+    def _is_anothers(self, agent: str, versions: Mapping[str, str]) -> bool:
+        """Whether the attempt ran under another declaration than ours, and a live worker has that one.
+
+        Its proofs are to decide. Asked only where the two differ.
+        """
+        ran = versions.get(agent)
+        if ran is None or ran == self._agents[agent].version:
+            return False
+        return fleet.declares(self._store, agent, ran)
 
     # --- tasks that waited -----------------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from typing import Any, Final, Protocol
 
 import redis
 
+from proofq.policies import layout
 from proofq.policies.lifecycle import DEFERRED, NUMBERS, RQ_STATUS, SUCCESS, TABLE, TERMINAL
 from proofq.workers import keys
-from proofq.workers.errors import Error, RedisUnavailable
+from proofq.workers.errors import Error, OtherLayout, RedisUnavailable
 from proofq.workers.own_connection import OwnConnection
 
 NAMES: Final = (
@@ -95,6 +96,7 @@ class RedisRunner:
             prelude += f"local {name} = {{ {', '.join(f'{state} = true' for state in sorted(states))} }}\n"
         released = TABLE[DEFERRED, "release"]
         prelude += f'local FOLLOWER = {{ waits = "{DEFERRED}", released = "{released}" }}\n'
+        prelude += f'local LAYOUT = {{ major = "{layout.MAJOR}", minor = {layout.MINOR} }}\n'
         prelude += (folder / "common.lua").read_text("utf-8")
         self._client = client
         self._own = threading.local() if own_connections else None
@@ -114,6 +116,8 @@ class RedisRunner:
             raise refusal from problem
         if answer and answer[0] == b"wrong_type":
             raise DamagedKey(answer[1].decode("utf-8", "replace"), answer[2].decode())
+        if answer and answer[0] == b"other_layout":
+            raise OtherLayout(layout.refusal(*(said.decode("utf-8", "replace") for said in answer[1:3])))
         return answer
 
     def _send(self, name: str, arguments: list[Any]) -> Any:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import proofq
-from proofq.policies import isolation, passing
+from proofq.policies import isolation, layout, passing
 from proofq.policies.agent import AgentSpec
 from proofq.policies.settlement import Limits
-from proofq.workers import draining, keys, proctree, rq_view
+from proofq.workers import draining, fleet, keys, proctree, rq_view
 from proofq.workers import host as hosts
 from proofq.workers.attempt import Attempts, Performer, Prover
 from proofq.workers.bell import Bell
@@ -115,6 +115,7 @@ class Supervisor:
             self._leaving.is_set,
             Suspects(self._clock),
             hands.secrets,
+            lambda spec: fleet.declares_otherwise(store, spec.name, spec.version),
         )
         self._reaper = Reaper(
             store, door, self._owner, self._host, post.name, agents, self._adopt_later
@@ -177,6 +178,7 @@ class Supervisor:
             "state": "starting",
             "agents": " ".join(sorted(self._agents)),
             "release": proofq.__version__,
+            "layout": layout.VERSION,
             "versions": rq_view.compact(
                 {name: spec.version for name, spec in self._agents.items() if spec.lane == self._post.lane}
             ),
@@ -370,4 +372,7 @@ class Supervisor:
             }
             for name, spec in self._agents.items()
         }
+        versions = {name: spec.version for name, spec in self._agents.items()}
+        # First: who takes one of the tasks that the catalogue lets in is to know that there is another version.
+        insist(lambda: fleet.publish_versions(self._store, versions), self._clock, self._drain_asked.is_set)
         insist(lambda: self._store.publish_catalogue(entries), self._clock, self._drain_asked.is_set)

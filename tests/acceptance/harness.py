@@ -179,15 +179,19 @@ class Site:
         drain_s: float | None = None,
         host: str | None = None,
         environ: Mapping[str, str] | None = None,
+        installed: Sequence[str] | None = None,
     ) -> Worker:
-        """Start a worker; it is not ready yet. `host`: in UTS and pid namespaces of its own, under that name."""
+        """Start a worker; it is not ready yet. `host`: in UTS and pid namespaces of its own, under that name.
+
+        `installed`: how another installation of proofq is called.
+        """
         number = len(self.workers) + 1
         more = dict(environ or {})
         if isolation_s is not None:
             more["PROOFQ_ISOLATION_S"] = f"{isolation_s:g}"
         if drain_s is not None:
             more["PROOFQ_DRAIN_S"] = f"{drain_s:g}"
-        command = [*program(), "worker", *options]
+        command = [*(installed or program()), "worker", *options]
         if host is not None:
             inside = ["sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
             command = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", *inside]

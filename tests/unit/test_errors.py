@@ -37,6 +37,7 @@ def test_contract_codes() -> None:
         "DeclarationError",
         "KeyConflict",
         "NotBuilt",
+        "OtherLayout",
         "UnknownAgent",
     }
     assert {name for name, code in codes.items() if code == 7} == {"RedisUnavailable"}

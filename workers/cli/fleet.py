@@ -88,6 +88,7 @@ def _item(owner: Owner) -> dict[str, Any]:
         "state": owner.state,
         "tasks": list(owner.tasks),
         "version": owner.release or None,
+        "layout": owner.layout or None,
         "since": iso(owner.since),
         "seen_s": owner.seen_s,
         "drain_asked": owner.draining_asked,

@@ -23,6 +23,14 @@ local function misfit(pairs_)
   return nil
 end
 
+-- An answer where Redis is laid out for another major version, which this one must not write into; nil where it is ours.
+-- What nobody has marked yet is, if there is anything, of the first layout there was.
+local function other_layout()
+  local row = redis.call('HMGET', K.LAYOUT, 'major', 'release')
+  if row[1] and row[1] ~= LAYOUT.major then return {'other_layout', row[1], row[2] or ''} end
+  return nil
+end
+
 -- Numbers a script calculates with; the first two stand in every task's row.
 local NUMBERS = {'attempt', 'expires_at', 'pickups', 'deaths'}
 

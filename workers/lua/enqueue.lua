@@ -12,8 +12,9 @@ local id, queue = plan.id, plan.queue
 local wrong = misfit({
   {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}, {K.RQ_JOB .. id, 'hash'},
   {K.RQ_QUEUE .. queue, 'list'}, {K.RQ_QUEUES, 'set'}, {K.RQ_DEFERRED .. queue, 'zset'}, {K.TASKS, 'zset'},
-  {K.AGES, 'zset'}, {K.DUE, 'zset'}, {plan.key, 'hash'}})
+  {K.AGES, 'zset'}, {K.DUE, 'zset'}, {plan.key, 'hash'}, {K.LAYOUT, 'hash'}})
 wrong = wrong or (plan.adopt and misfit({{K.STRAYS, 'hash'}}))
+wrong = wrong or other_layout()
 if wrong then return wrong end
 if redis.call('EXISTS', K.TASK .. id) == 1 then return {'same', id} end
 local there = redis.call('EXISTS', K.RQ_JOB .. id) == 1

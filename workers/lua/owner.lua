@@ -3,14 +3,20 @@
 --   enlist: a supervisor begins to own. bury: its process tree is known to be dead (or it left): its leases may be taken
 --   at once. drain: somebody wants it to finish and leave; its next beat says so. condemn: the same for an owner that has been silent past its deadline, decided here and now, so that a
 --   beat that comes after it is refused. forget: drops the rows of an owner that is buried or silent and holds nothing any more.
--- Returns: ok | unknown | alive (it is not past its deadline) | kept (it still holds leases) | wrong_type, key, type.
+-- Returns: ok | unknown | alive (it is not past its deadline) | kept (it still holds leases) | wrong_type, key, type | other_layout, major, release.
 local now = clock(ARGV[1])
 local verb, owner, host = ARGV[2], ARGV[3], ARGV[4]
 local wrong = misfit({
   {K.OWNERS, 'zset'}, {K.OWNER .. owner, 'hash'}, {K.LEASES .. owner, 'hash'}, {K.HOST .. host, 'set'}})
 -- Only to forget an owner touches its grants: nothing else must wait for them.
 if verb == 'forget' then wrong = wrong or misfit({{K.GRANTS .. owner, 'hash'}}) end
+if verb == 'enlist' then wrong = wrong or misfit({{K.LAYOUT, 'hash'}, {K.TASKS, 'zset'}}) end
 if wrong then return wrong end
+-- Another layout is taken over only where nothing of it is left.
+if verb == 'enlist' and redis.call('ZCARD', K.TASKS) + redis.call('ZCARD', K.OWNERS) > 0 then
+  local other = other_layout()
+  if other then return other end
+end
 local deadline = owner_deadline(owner)
 -- Whose deadline is lost (the key of the owners was damaged and moved away) is buried all the same while it holds
 -- leases: by the owners alone a reaper finds them.
@@ -42,6 +48,12 @@ end
 
 open_at_maxmemory()
 if verb == 'enlist' then
+  local release = cjson.decode(ARGV[6]).release or ''
+  if redis.call('HGET', K.LAYOUT, 'major') ~= LAYOUT.major then
+    redis.call('HSET', K.LAYOUT, 'major', LAYOUT.major, 'minor', LAYOUT.minor, 'release', release, 'since', now)
+  elseif tonumber(redis.call('HGET', K.LAYOUT, 'minor') or '0') < LAYOUT.minor then
+    redis.call('HSET', K.LAYOUT, 'minor', LAYOUT.minor)
+  end
   redis.call('ZADD', K.OWNERS, now + tonumber(ARGV[5]), owner)
   redis.call('SADD', K.HOST .. host, owner)
   redis.call('HSET', K.OWNER .. owner, 'host_id', host, 'isolation_ms', ARGV[5], 'since', now)
