@@ -70,6 +70,10 @@ bench: setup ## side by side with stock rq: speed, latency, Redis commands, memo
 bench-waiting: setup ## memory of waiting attempts, and the makespan of 400 async ones of a second each
 	@$(BIN)/python -m benchmarks.waiting $(ARGS)
 
+.PHONY: bench-reuse
+bench-reuse: setup ## a process for each task beside reuse = 100: tasks a second, CPU a task by process
+	@$(BIN)/python -m benchmarks.reuse $(ARGS)
+
 .PHONY: surface
 surface: setup ## a mechanism switched off must turn its test red
 	@$(BIN)/python -m tests.surface $(ARGS)

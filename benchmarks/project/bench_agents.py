@@ -38,3 +38,10 @@ def first_line(ctx: Any, out: str, fifo: str) -> str:
     os.close(descriptor)
     Path(out).write_text("done\n")
     return "done"
+
+
+@proofq.agent(timeout_s=60, reuse=100, proofs=[WRITTEN])
+def write_reused(ctx: Any, out: str) -> str:
+    """The same as `write`, a hundred in a process."""
+    Path(out).write_text("done\n")
+    return "done"
