@@ -238,6 +238,16 @@ def spoils(ctx, what):
     return {"pid": os.getpid()}
 
 
+def obeys(ctx):
+    """Return well once it is told to end."""
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+    print("asleep", flush=True)
+    while not told:
+        time.sleep(0.01)
+    return "obeyed"
+
+
 def surroundings(ctx):
     """What an attempt before could have changed."""
     return {

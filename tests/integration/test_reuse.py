@@ -152,6 +152,17 @@ def test_a_kill_ends_the_attempt_it_was_meant_for(bench):
     assert result(start(bench, "spoils", key="killed", what="nothing"))["pid"] != first.pid
 
 
+def test_who_ends_well_because_it_was_told_to_is_not_used_again(bench):
+    """The reason that it was killed for stands, whatever it claims, and its process is dead."""
+    running = start(bench, "obeys", key="obeys")
+    until(lambda: running.stdout_tail() == b"asleep\n", 10.0, "its first line")
+    running.kill("timeout", 10.0)
+    assert running.wait_ended(20)
+    assert (running.ended.exit_code, running.ended.killed_by) == (0, "timeout")
+    assert running.ended.report == {"result": "obeyed"}
+    assert alive([running.pid]) == []
+
+
 def test_kill_9_of_its_process_ends_one_attempt(bench):
     """Idle or busy: nobody else's attempt ends with it."""
     first = start(bench, "nothing", key="nine")
