@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proofq.policies import inputs as input_rules
+from proofq.policies import passing
+from proofq.policies.agent import AgentSpec
 from proofq.policies.failure import Failure
 
 #: What an RQ producer calls.
@@ -64,9 +66,9 @@ class Adopted:
     failure: Failure | None = None
 
 
-def judge(job: ForeignJob, schema: Mapping[str, Any], max_age_s: float, parked: Parked | None = None) -> Adopted:
+def judge(job: ForeignJob, spec: AgentSpec, parked: Parked | None = None) -> Adopted:
     """The birth of the task: queued or deferred with its inputs, failed as `bad_input`, or quarantined where it is no
-    call. `parked`: where RQ kept it; None for one that stood in its queue. `max_age_s`: the agent's."""
+    call. `parked`: where RQ kept it; None for one that stood in its queue."""
     if job.unreadable:
         return _poison(job, f"its call cannot be read: {job.unreadable}")
     if job.function != FUNCTION:
@@ -76,7 +78,11 @@ def judge(job: ForeignJob, schema: Mapping[str, Any], max_age_s: float, parked: 
         return _bad(job, f"it asks RQ for what is not done here: {'; '.join(dict.fromkeys(asked))}")
     if not _is_call(job):
         return _bad(job, f"{FUNCTION} takes one positional argument, an object of inputs by name")
-    problems = input_rules.validate(schema, job.args[0]) or _waits(parked, max_age_s)
+    problems = (
+        input_rules.validate(spec.inputs_schema, job.args[0])
+        or passing.problems(passing.of_agent(spec), job.args[0])
+        or _waits(parked, spec.max_age_s)
+    )
     if problems:
         return _bad(job, "; ".join(problems))
     return Adopted("adopt" if parked is None else "adopt_later", job.args[0])

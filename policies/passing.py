@@ -1,4 +1,4 @@
-"""What a command line cannot be given as an argument, told when a task is enqueued and not by an attempt.
+"""What a command line, an agent's or a proof's, cannot be given as an argument, told at enqueue and not by an attempt.
 
 The attempt checks again what it really passes (`placeholders.expand_command`); here is only known which inputs stand
 where, which is also all that a worker publishes of a command.
@@ -15,7 +15,7 @@ from proofq.policies.placeholders import MAX_ARGUMENT_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from proofq.policies.agent import JSON
+    from proofq.policies.agent import JSON, AgentSpec
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,16 @@ class Passing:
     def from_dict(cls, data: Mapping[str, JSON]) -> Passing:
         """Read what `to_dict` gave; an older writer says nothing, and then the attempt alone checks."""
         return cls(frozenset(data.get("bare", ())), frozenset(data.get("argued", ())))
+
+
+def of_agent(spec: AgentSpec) -> Passing:
+    """How an agent's command, its variables and the commands of its proofs take their inputs."""
+    found = [of(proof.options["argv"]) for proof in spec.proofs if "argv" in proof.options]
+    found.append(of(spec.command, spec.env.values()))
+    return Passing(
+        frozenset().union(*(each.bare for each in found)),
+        frozenset().union(*(each.argued for each in found)),
+    )
 
 
 def of(command: Sequence[str], env: Iterable[str] = ()) -> Passing:
@@ -63,7 +73,7 @@ def problems(passing: Passing, inputs: Mapping[str, JSON]) -> list[str]:
         if name in passing.bare and text.startswith("-"):
             found.append(
                 f"input {name} starts with '-', and the program would read it as an option; give a value that does "
-                f'not (a path as ./{text[:20]}), or put "--" before {{{name}}} in the agent\'s command'
+                f'not (a path as ./{text[:20]}), or put "--" before {{{name}}} in the command'
             )
         if size >= MAX_ARGUMENT_BYTES:
             found.append(

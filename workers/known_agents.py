@@ -41,7 +41,7 @@ def find(session: Session, name: str, *, undeclared: bool = False) -> KnownAgent
 
     Raises UnknownAgent with the nearest names.
     """
-    if not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UnknownAgent(f"{name!r:.80} is no name of an agent; a name is 1 to 128 letters, digits, _ and -.")
     spec = session.project.agents.get(name)
     if spec is not None:
@@ -63,7 +63,7 @@ def find(session: Session, name: str, *, undeclared: bool = False) -> KnownAgent
 def _of_spec(spec: AgentSpec) -> KnownAgent:
     return KnownAgent(
         spec.name, spec.lane, spec.inputs_schema, spec.timeout_s, spec.max_attempts, spec.max_age_s, spec.unique_for_s,
-        passing.of(spec.command, spec.env.values()),
+        passing.of_agent(spec),
     )  # fmt: skip
 
 

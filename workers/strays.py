@@ -101,7 +101,7 @@ class Strays:
             return False
         due_ms = _due_ms(stray)
         parked = self._parked(stray, due_ms)
-        found = adoption.judge(rq_view.foreign(raw), spec.inputs_schema, spec.max_age_s, parked)
+        found = adoption.judge(rq_view.foreign(raw), spec, parked)
         word, _ = self._store.enqueue(_birth(task_id, queue, spec, found, due_ms, self._store))
         log.info("job_adopted", extra={"task": task_id, "agent": agent, "event": found.event, "outcome": word})
         return word in {"created", "same"}

@@ -368,7 +368,7 @@ class Supervisor:
                 "max_attempts": spec.max_attempts,
                 "max_age_s": spec.max_age_s,
                 "unique_for_s": spec.unique_for_s,
-                "passing": passing.of(spec.command, spec.env.values()).to_dict(),
+                "passing": passing.of_agent(spec).to_dict(),
             }
             for name, spec in self._agents.items()
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from proofq.workers import keys
 from proofq.workers.cli import exit_codes
+from tests.acceptance.harness import program
 from tests.commands import Project
 
 NOTE = ("-i", "text=a", "-i", "out=b")
@@ -46,6 +49,7 @@ MISTAKES = {
         ("enqueue", "note", *NOTE, "--not-before", "2030-01-01T00:00:00"), 2, "bad_input", "offset"
     ),
     "negative age": Mistake(("enqueue", "note", *NOTE, "--max-age-s", "-1"), 2, "bad_input", "max_age_s"),
+    "no time at all": Mistake(("run", "note", *NOTE, "--timeout", "nan"), 2, "usage", "seconds"),
     "unknown state": Mistake(("tasks", "--state", "asleep"), 2, "usage", "queued"),
     "no slots": Mistake(("worker", "--slots", "0"), 2, "bad_input", "slots"),
     "not built": Mistake(("gate", "list"), 2, "not_built", "not built yet"),
@@ -87,3 +91,18 @@ def test_a_redis_that_is_down_is_named(tmp_path: Path) -> None:
     done = Project(tmp_path, "redis://localhost:1/0")("status")
     assert done.code == exit_codes.REDIS
     assert "redis://localhost:1/0 is not reachable; is it running, and is the URL right?" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["gone", "full", "closed"])
+def test_an_error_that_nobody_reads_keeps_its_exit_code(project: Project, where: str) -> None:
+    """The reader has gone, the disk is full, stdout is closed: no traceback, and the code is the error's own."""
+    shell = ["/bin/sh", "-c", 'exec "$@" >&-' if where == "closed" else 'exec "$@"', "sh"]
+    reader, gone = os.pipe()
+    os.close(reader)
+    with os.fdopen(gone, "w"), Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*shell, *program(), "worker", "--slots", "0", "--json"],
+            cwd=project.root, env=project.environ, stdout=full if where == "full" else gone, stderr=subprocess.PIPE,
+            text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (exit_codes.USAGE, "")

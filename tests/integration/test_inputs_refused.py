@@ -44,6 +44,11 @@ env = { DOC = "{doc}" }
 inputs = { doc = "str" }
 unproven = true
 
+[agents.proven]
+command = ["true"]
+inputs = { doc = "str", late = "str?" }
+proofs = [{ kind = "command", argv = ["cat", "{doc}", "--", "{late}"] }]
+
 [agents.stdin]
 command = ["cat"]
 stdin = "{doc}"
@@ -95,6 +100,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "surrogate in a name": ("takes", {**FIT, "more": {"\udc00": 1}}, "more", "half a surrogate pair"),
     "too large": ("takes", {**FIT, "text": "x" * 2**20}, "inputs", "put the data into a file and give its path"),
     "option": ("bare", {"doc": "-rf"}, "doc", 'put "--" before {doc}'),
+    "option of a proof": ("proven", {"doc": "--help"}, "doc", 'put "--" before {doc}'),
+    "long argument of a proof": ("proven", {"doc": "a", "late": LONG}, "late", "put the data into a file"),
     "dash alone": ("bare", {"doc": "-"}, "doc", "would read it as an option"),
     "negative number": ("number", {"n": -1.5}, "n", "would read it as an option"),
     "long argument": ("bare", {"doc": LONG}, "doc", "more than the 131071 that Linux passes"),
@@ -152,6 +159,7 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "empty optional": ("bare", {"doc": "a", "late": ""}),
     "null optional": ("bare", {"doc": "a", "late": None, "n": None}),
     "dash after --": ("after", {"doc": "-rf"}),
+    "dash after -- in a proof": ("proven", {"doc": "a", "late": "-rf"}),
     "dash inside": ("bare", {"doc": "a-b", "late": "-x", "n": -5}),
     "dash on stdin": ("stdin", {"doc": "-"}),
     "dash in a variable": ("variable", {"doc": "-"}),

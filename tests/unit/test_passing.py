@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofq.policies import passing, placeholders
+from proofq.policies import declaration, passing, placeholders
+from proofq.policies.adoption import ForeignJob, judge
 from proofq.policies.passing import Passing
 
 
@@ -18,6 +19,15 @@ def test_where_inputs_stand() -> None:
     assert found == Passing(frozenset("ac"), frozenset("abcdegh"))
     assert Passing.from_dict(found.to_dict()) == found
     assert Passing.from_dict({}) == passing.of(()) == Passing()
+
+
+def test_a_proofs_command_is_one_too() -> None:
+    """What its argv cannot take is known at enqueue, and where plain RQ's jobs are adopted."""
+    raw = {"name": "a", "command": ["true"], "inputs": {"doc": "str"}}
+    spec = declaration.check(raw | {"proofs": [{"kind": "command", "argv": ["cat", "{doc}"]}]}, "here")
+    assert passing.of_agent(spec) == Passing(frozenset({"doc"}), frozenset({"doc"}))
+    born = [judge(ForeignJob("proofq.run", args=({"doc": doc},)), spec).event for doc in ("a", "-a")]
+    assert born == ["adopt", "adopt_bad"]
 
 
 @given(

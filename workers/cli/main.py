@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, NoReturn
 
 import click
@@ -67,7 +68,9 @@ notbuilt.add_to(cli)
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit(execute(sys.argv[1:], sys.stdout, sys.stderr))
+    # Python has no stream at all for one that was closed (`>&-`).
+    nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    sys.exit(execute(sys.argv[1:], sys.stdout or nowhere, sys.stderr or nowhere))
 
 
 def execute(argv: Sequence[str], stdout: IO[str], stderr: IO[str]) -> int:
@@ -87,8 +90,7 @@ def execute(argv: Sequence[str], stdout: IO[str], stderr: IO[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail(output, "interrupted", "interrupted", exit_codes.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read us has gone (`| head`); Python must not find that out again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        _let_go(stdout)
         return exit_codes.ERROR
     except Exception as problem:  # noqa: BLE001 - whatever it is, a script gets its document and its exit code
         stderr.write(traceback.format_exc())
@@ -102,11 +104,21 @@ def wants_json(argv: Sequence[str]) -> bool:
 
 
 def _fail(output: Output, kind: str, message: str, code: int) -> int:
-    if output.as_json:
-        output.document({"error": {"kind": kind, "message": message}})
-    else:
-        output.note(f"proofq: {plain(message)}")
+    """Tell the error, if anybody reads it; the exit code tells it anyway."""
+    try:
+        if output.as_json:
+            output.document({"error": {"kind": kind, "message": message}})
+            output.stdout.flush()
+        else:
+            output.note(f"proofq: {plain(message)}")
+    except OSError:
+        _let_go(output.stdout if output.as_json else output.stderr)
     return code
+
+
+def _let_go(stream: IO[str]) -> None:
+    """Whoever read it has gone (`| head`), or its disk is full; Python must not find that out again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage(problem: click.ClickException) -> str:

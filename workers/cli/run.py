@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -61,6 +62,8 @@ def run(output: Output, timeout_s: float | None, **what: Any) -> int:
     """
     from proofq.workers import session, task_view, why
 
+    if timeout_s is not None and math.isnan(timeout_s):
+        raise click.UsageError("--timeout is nan; it is a number of seconds")
     opened = session.open_session()
     done = enqueue_one(opened, **what)
     try:
