@@ -35,6 +35,10 @@ _NAMED: Final = re.compile(
     re.IGNORECASE,
 )
 _DELAY: Final = re.compile(r"retry_?delay[\"']?\s*[:=]\s*[\"'](\d+(?:\.\d+)?)s[\"']", re.IGNORECASE)
+#: As a program prints the header that it was sent.
+_HTTP_DATE: Final = re.compile(
+    r"\bretry-after[\"']?\s*[:=]\s*[\"']?([a-z]{3},? \d\d? [a-z]{3} \d{4} \d\d:\d\d:\d\d gmt)\b", re.IGNORECASE
+)
 #: Claude's plan window: "usage limit reached|1753441200".
 _EPOCH: Final = re.compile(r"\|(\d{10})\b")
 _DATE: Final = re.compile(r"\b(?:resets?|again|until)\s+(?:at|on)?\s*(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d))")
@@ -91,6 +95,7 @@ def of_text(text: str, now: float | None) -> float | None:
     if now is not None:
         said += [_until(float(found[1]), now) for found in _EPOCH.finditer(text)]
         said += [_until(_epoch_of(found[1]), now) for found in _DATE.finditer(text)]
+        said += [_until(_epoch_of(found[1], http=True), now) for found in _HTTP_DATE.finditer(text)]
     return _longest(said)
 
 

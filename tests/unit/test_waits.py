@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -101,6 +103,9 @@ def test_bodies(body: object, seconds: float | None) -> None:
         ("Please retry after 6 seconds.", 6),
         ("Please retry in 34.07s.", 34.07),
         ("429 Too Many Requests, Retry-After: 120", 120),
+        (f"HTTP/1.1 429 Too Many Requests\r\nretry-after: {formatdate(NOW + 90, usegmt=True)}\r\n", 90),
+        (f'"retry-after": "{formatdate(NOW - 90, usegmt=True)}"', 0),
+        ("Retry-After: Sat, 99 Nov 2026 09:40:00 GMT", None),
         ('"resets_in_seconds": 90,', 90),
         ('"retryDelay": "34s"', 34),
         ("Claude AI usage limit reached|1763719260", 60),
