@@ -8,7 +8,7 @@ import os
 import statistics
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ class Both(Ours):
 
     _agents = ("write", "write_reused")
 
-    def cpu_ms(self) -> Counter[str]:
+    def cpu_ms(self) -> defaultdict[str, float]:
         """Milliseconds of CPU so far, by what the processes are; a task's process counts once it has ended, too."""
         assert self._process is not None
-        used: Counter[str] = Counter()
+        used: defaultdict[str, float] = defaultdict(float)
         processes = proctree.snapshot()
         launcher = self._process.pid
         below = [one.pid for one in proctree.descendants(launcher, processes)]

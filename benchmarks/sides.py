@@ -154,7 +154,7 @@ class Ours(Side):
 
     name = "proofq"
     processes = 1
-    _agents = ("write", "gate", "first_line")
+    _agents: tuple[str, ...] = ("write", "gate", "first_line")
 
     def connect(self, *, tcp: bool = False) -> None:
         self._session = session.open_session(self.project, {**self._environ(), "PROOFQ_REDIS_URL": self._url(tcp)})
