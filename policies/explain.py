@@ -334,6 +334,9 @@ def _name(story: Story, start: bool = True) -> str:
 def _class_sentence(story: Story) -> str:
     known = classes.of(story.kind)
     meaning = known.meaning if known.name == story.kind else STATES[story.state]
+    if (story.state, story.kind) == ("expired", "no_progress"):
+        # The class of who expires without any failure; perhaps nobody ever picked it up.
+        meaning = "nothing came of it within its time"
     why = f", here: {_one_line(story.failure_reason)}" if story.failure_reason else ""
     return f"Class {story.kind} ({meaning}){why}."
 

@@ -23,6 +23,8 @@ SCHEMA_OPTIONS = frozenset({"schema", "json_schema"})
 NATIVE_OPTIONS = frozenset({"params", "equals"})
 #: Options of proofs that are an argv, and held to the rules of one.
 ARGV_OPTIONS = frozenset({"argv"})
+#: Options of proofs that ask nothing where they are empty, so that any file would do.
+ASKING_OPTIONS = frozenset({"contains", "sha256"})
 #: Linux refuses a single argument of more bytes than this, its closing NUL included (MAX_ARG_STRLEN).
 MAX_ARGUMENT_BYTES = 131072
 
@@ -126,7 +128,8 @@ def expand_options(
     """Expand every string of a proof's options. `natives`: the values of `NATIVE_OPTIONS`, `values` where not given.
 
     Inside an inline schema only `{name}` of a known name is expanded, `{{name}}` quotes it, and every
-    other brace stays, since regular expressions are full of them. An argv is held to the rules of `expand_command`.
+    other brace stays, since regular expressions are full of them. An argv is held to the rules of `expand_command`, and
+    what a file is to contain may not come out empty.
     """
     return {key: _expand_option(key, each, values, natives or values) for key, each in options.items()}
 
@@ -138,7 +141,12 @@ def _expand_option(key: str, value: JSON, values: Mapping[str, JSON], natives: M
         return _expand_native(value, natives)
     if key in ARGV_OPTIONS and isinstance(value, list | tuple):
         return list(expand_command(value, values))
-    return _expand_tree(value, values)
+    expanded = _expand_tree(value, values)
+    if key in ASKING_OPTIONS and expanded == "":
+        raise PlaceholderProblem(
+            f"{key} of a proof, {_short(str(value))}, comes out empty and asks nothing; give it text"
+        )
+    return expanded
 
 
 def unknown(used: Iterable[str], inputs: Iterable[str]) -> list[str]:

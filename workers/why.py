@@ -50,7 +50,7 @@ def _story(snapshot: Snapshot) -> Story:
         max_attempts=task.max_attempts,
         event=arrival.event,
         at=iso(arrival.at) or "",
-        who=arrival.who,
+        who=_who(snapshot.crumbs, arrival),
         reason=arrival.reason,
         rule=_rule(snapshot.crumbs, arrival),
         kind=failed.kind if failed else str(last.get("class") or ""),
@@ -71,6 +71,14 @@ def _arrival(crumbs: Sequence[Breadcrumb]) -> Breadcrumb:
     """The breadcrumb that says how the task came to be as it is: its last move, or a change of hands after that."""
     moves = [each for each in crumbs if not lifecycle.is_refused(each.event)]
     return [each for each in moves if each.event not in {"ask_cancel", "baseline", "trial", "mend"}][-1]
+
+
+def _who(crumbs: Sequence[Breadcrumb], arrival: Breadcrumb) -> str:
+    """Who caused it: of a cancel that its holder carried out, whoever asked for it."""
+    if arrival.event != "cancel" or not arrival.fence:
+        return arrival.who
+    asked = [each.who for each in crumbs if (each.event, each.attempt) == ("ask_cancel", arrival.attempt)]
+    return asked[-1] if asked else arrival.who
 
 
 def _rule(crumbs: Sequence[Breadcrumb], arrival: Breadcrumb) -> str:

@@ -45,6 +45,14 @@ def _then(first: str, *events: str) -> Way:
     return bring
 
 
+def _cancelled_at_work(bench: Bench, project: Project) -> str:
+    task_id = project.enqueue()
+    lease = bench.run(task_id)
+    assert bench.door.apply(task_id, Event("cancel", "cli:test", "asked for")).ok
+    bench.event(lease, "cancel")
+    return task_id
+
+
 def _owner(**fields: object) -> Way:
     def bring(bench: Bench, project: Project) -> str:
         running, task_id = project.enqueue(), ""
@@ -70,6 +78,7 @@ WAYS: dict[str, Way] = {
     "expired while held": _then(lifecycle.HELD, "expire"),
     "cancelled while held": _then(lifecycle.HELD, "cancel"),
     "cancel asked": _then(lifecycle.RUNNING, "cancel"),
+    "cancelled at work": _cancelled_at_work,
     "all slots busy": _owner(slots=1, state="ready"),
     "worker draining": _owner(slots=4, state="draining"),
     "nobody declares it": _owner(agents=""),
@@ -84,6 +93,9 @@ SAYS = {
     "held": "give its workers a credential that is accepted",
     "deferred": "it is queued at 20",
     "cancel asked": "its cancel was asked",
+    "cancelled": "by bench after no attempt",
+    "cancelled at work": "by cli:test after 1 attempt",
+    "expired": "Class no_progress (nothing came of it within its time)",
 }
 
 

@@ -190,6 +190,14 @@ def test_the_argv_of_a_proof_is_held_to_the_rules_of_one() -> None:
         placeholders.expand_options({"argv": ["cmp", "{doc}"]}, _values(doc="-s"))
 
 
+@pytest.mark.parametrize("key", ["contains", "sha256"])
+def test_a_proof_that_would_ask_nothing_is_refused(key: str) -> None:
+    """An absent optional leaves an empty text, which any file contains; a text beside it still asks."""
+    with pytest.raises(PlaceholderProblem, match="asks nothing"):
+        placeholders.expand_options({key: "{doc}"}, _values(doc=None))
+    assert placeholders.expand_options({key: "x{doc}"}, _values(doc=None)) == {key: "x"}
+
+
 @pytest.mark.parametrize("options", [{"params": {"k": "{nope}"}}, {"schema": "{nope}/s.json"}])
 def test_only_inline_schemas_keep_their_braces(options: dict[str, Any]) -> None:
     """An unknown name is refused in every other option, and in the path of a schema."""
