@@ -24,7 +24,9 @@ from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
 from proofq.workers.listener import Lines, Listener
 from proofq.workers.performed import Performed
+from proofq.workers.proctree import KILL_WITHIN_S
 from proofq.workers.record import Task
+from proofq.workers.running import Running
 from proofq.workers.spawner import Spawner, SpawnFailed, SpawnRequest
 from proofq.workers.warm import Started
 
@@ -46,6 +48,8 @@ class LocalPerformer:
         self._spawner = spawner
         self._expander = expander
         self._end_earlier = end_earlier
+        #: By task, those that run in a process that others have after them.
+        self._reusing: dict[str, Running] = {}
 
     def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
         try:
@@ -57,6 +61,7 @@ class LocalPerformer:
             reason = f"the attempt's folders cannot be made: {problem}"
             raise AttemptFailed(Failure("infrastructure", reason, source="host", phase="start")) from problem
         if task.attempt > 1:
+            self._end_own(task)
             self._end_earlier(task)
         return Prepared(task, spec, expanded, repair)
 
@@ -71,6 +76,9 @@ class LocalPerformer:
             ticks = file_baseline.ticks_of(baseline, host_name())
             request = _request(prepared, listener, secrets, ticks)
             running = self._spawner.spawn(request)
+            if request.reuse is not None:
+                self._reusing[prepared.task.id] = running
+                running.when_ended(partial(self._forget, prepared.task.id))
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
             raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem
@@ -90,6 +98,17 @@ class LocalPerformer:
         else:
             why = f"its start was not confirmed within {timeout_s:g} s"
         raise AttemptFailed(Failure("start_unconfirmed", why, source="host", phase="start"))
+
+    def _end_own(self, task: Task) -> None:
+        """End what another slot of ours has not yet seen end, of a lease that was lost. By its pid nobody can:
+        the process may be another attempt's by then."""
+        earlier = self._reusing.get(task.id)
+        if earlier is not None:
+            earlier.kill("lost", 0.0)
+            earlier.wait_ended(KILL_WITHIN_S)
+
+    def _forget(self, task_id: str) -> None:
+        self._reusing.pop(task_id, None)
 
     def transcripts(self, prepared: Prepared) -> Transcripts:
         return transcripts.look(Path(prepared.expanded.env["HOME"]), adapters.of(prepared.spec.adapter).transcripts)

@@ -180,7 +180,7 @@ def _end_earlier(
         if (shared and record.get("outcome") != "lost") or record.get("pid") in spare:
             continue
         if shared and proctree.is_child(record.get("pid"), forkserver):
-            # Our own slot has seen the attempt end: what the process does now is another one's.
+            # Our performer has ended that attempt, if no slot of ours had: what the process does now is another one's.
             continue
         if record.get("host") == hosts.host_name() and record.get("pid") and record["n"] < task.attempt:
             here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))

@@ -34,9 +34,9 @@ def _claim(site: Site, task_id: str, state: str = lifecycle.FINISHED_UNPROVEN) -
     return claim
 
 
-def _alone(site: Site, how: str = "") -> dict[str, Any]:
-    """One task of `again` that is to end well, at its first attempt."""
-    task_id = site.enqueue("again", how=how)
+def _alone(site: Site, agent: str = "again") -> dict[str, Any]:
+    """One task that is to end well, at its first attempt."""
+    task_id = site.enqueue(agent)
     claim = _claim(site, task_id)
     assert site.task(task_id).attempt == 1
     return claim
@@ -72,14 +72,14 @@ def test_three_tasks_share_a_process_and_nothing_of_their_own() -> None:
 )
 def test_a_bad_end_is_nobody_elses(site: Site, how: str, state: str, kind: str) -> None:
     """The tasks before and after it in its process end well at their first attempt."""
-    _alone(site)
-    task = site.wait_for(site.enqueue("again", how=how), {state, lifecycle.FAILED, lifecycle.QUARANTINED})
+    _alone(site, "brief")
+    task = site.wait_for(site.enqueue("brief", how=how), {state, lifecycle.FAILED, lifecycle.QUARANTINED})
     assert task.failure is not None
     assert task.failure.kind == kind
     assert one_end(site.snapshot(task.id)) == []
     pids = {record["pid"] for record in site.snapshot(task.id).attempts}
     assert alive(list(pids)) == []
-    assert _alone(site)["pid"] not in pids
+    assert _alone(site, "brief")["pid"] not in pids
 
 
 def test_a_second_attempt_has_a_process_of_its_own(site: Site) -> None:

@@ -62,7 +62,7 @@ def test_so_many_share_a_process_and_then_there_is_a_new_one(bench):
 
 def test_attempts_at_the_same_time_have_a_process_each(bench):
     """Nobody waits for a process: there are as many as run at once, and they are used again."""
-    running = [start(bench, "sleeps", key="beside", seconds=0.3) for _ in range(3)]
+    running = [start(bench, "sleeps", key="beside", seconds=2) for _ in range(3)]
     assert len({one.pid for one in running}) == 3
     assert [result(one) for one in running] == [None] * 3
     assert start(bench, "nothing", key="beside").pid in {one.pid for one in running}
@@ -212,7 +212,7 @@ def test_the_file_systems_clock_is_awaited_by_a_process_used_again(bench, tmp_pa
     """Nothing of the second attempt runs before a change of it would be newer than its marker."""
     first = start(bench, "nothing", key="tick")
     result(first)
-    marker_ns = time.time_ns() + 300_000_000
+    marker_ns = time.time_ns() + 1_000_000_000
     request = replace(function("touch", tmp_path, path="made"), reuse=("tick", 9), ticks=[(str(tmp_path), marker_ns)])
     second = bench.spawner.spawn(request)
     assert second.pid == first.pid

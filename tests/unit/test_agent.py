@@ -87,6 +87,15 @@ def test_times_may_be_timedeltas() -> None:
     assert declaration.check({**SUMMARISE, "timeout_s": timedelta(minutes=2)}, "x.py:1").timeout_s == 120.0
 
 
+def test_reuse_is_a_functions_and_part_of_its_version() -> None:
+    """A number for a function, none for what is a process by itself; who says nothing has the version of before."""
+    reused = declaration.check({**SUMMARISE, "reuse": 100}, "x.py:1")
+    plain = declaration.check(SUMMARISE, "x.py:1")
+    assert (reused.reuse, plain.reuse) == (100, 0)
+    assert reused.version != plain.version == declaration.check({**SUMMARISE, "reuse": 0}, "x.py:1").version
+    assert declaration.check(_note(reuse=0), "x:1").reuse == 0
+
+
 def test_an_unproven_agent_may_have_no_proofs() -> None:
     """unproven = true is the one way to have none."""
     assert declaration.check(_note(proofs=GONE, unproven=True), "x:1").proofs == ()

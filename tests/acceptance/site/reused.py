@@ -30,8 +30,18 @@ def write_reused(ctx: Any, out: str, text: str) -> dict[str, Any]:
 
 
 @proofq.agent(timeout_s=3, reuse=100, max_attempts=2, unproven=True)
+def brief(ctx: Any, how: str = "") -> dict[str, Any]:
+    """The same with little time."""
+    return _ends(ctx, how, "/never")
+
+
+@proofq.agent(timeout_s=60, reuse=100, max_attempts=2, unproven=True)
 def again(ctx: Any, how: str = "", go: str = "/never") -> dict[str, Any]:
     """Ends badly in one of many ways, or says where it ran."""
+    return _ends(ctx, how, go)
+
+
+def _ends(ctx: Any, how: str, go: str) -> dict[str, Any]:
     if how == "raise once" and ctx.attempt == 1:
         raise ConnectionResetError("on purpose")
     if how == "exit":
