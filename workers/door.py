@@ -255,9 +255,19 @@ class Door:
         if decision.event == "cancel":
             return Failure("cancelled", event.reason or "its cancel was asked", source="task")
         if decision.event == "expire" and event.failure is None:
-            kind = task.failure.kind if task.failure else "no_progress"
+            kind = task.failure.kind if task.failure else self._last_class(task)
             return Failure(kind, f"waited longer than its max_age_s of {task.max_age_s:g}", source="host")
         return event.failure
+
+    def _last_class(self, task: Task) -> str:
+        """What a queued task last failed of: its own field says nothing while it may run again."""
+        if not task.attempt:
+            return "no_progress"
+        try:
+            records = self.store.attempts(task.id)
+        except (ValueError, KeyError, TypeError):
+            records = []
+        return next((str(each["class"]) for each in reversed(records) if each.get("class")), "no_progress")
 
     # --- refusals --------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,7 @@ WAYS: dict[str, Way] = {
     "replayed": _then(lifecycle.FAILED, "replay"),
     "due": _then(lifecycle.DEFERRED, "due"),
     "expired while deferred": _then(lifecycle.DEFERRED, "expire"),
+    "expired while queued again": _then(lifecycle.DEFERRED, "due", "expire"),
     "expired while held": _then(lifecycle.HELD, "expire"),
     "cancelled while held": _then(lifecycle.HELD, "cancel"),
     "cancel asked": _then(lifecycle.RUNNING, "cancel"),
@@ -95,6 +96,7 @@ SAYS = {
     "cancel asked": "its cancel was asked",
     "cancelled": "by bench after no attempt",
     "cancelled at work": "by cli:test after 1 attempt",
+    "expired while queued again": "Class network (",
     "expired": "Class no_progress (nothing came of it within its time)",
 }
 
