@@ -64,12 +64,12 @@ def test_run_tells_people_why(served: Project) -> None:
 
 
 def test_a_verified_task_has_what_its_proofs_saw(served: Project) -> None:
-    """show has the evidence, and absolute paths of what the attempt wrote, which exist."""
+    """show has the evidence, and absolute paths: of what the attempt wrote, and of what it would have printed."""
     shown = served("run", "note", "-i", "text=hello", "-i", "out=b.txt", "--timeout", "50", "--json").document
     [attempt] = shown["attempts"]
     assert (attempt["n"], attempt["outcome"], attempt["host"]) == (1, "verified", os.uname().nodename)
     assert (Path(attempt["workdir"]) / "b.txt").read_text() == "hello"
-    assert all(Path(attempt[name]).is_file() for name in ("stdout", "stderr"))
+    assert all(Path(attempt[name]) == Path(attempt["workdir"]).with_name(name) for name in ("stdout", "stderr"))
     assert Path(shown["taskdir"]).is_dir()
     [proof] = shown["verdict"]["proofs"]
     assert (proof["kind"], proof["outcome"]) == ("file", "verified")
