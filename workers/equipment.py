@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 def open_all(
-    request: SpawnRequest, passed: ExitStack, undo: ExitStack
+    request: SpawnRequest, devnull: int, passed: ExitStack, undo: ExitStack
 ) -> tuple[Streams, dict[str, int], dict[int, int]]:
     """Open everything for one process: the captures, what is read here by name, what the child gets by number.
 
-    `passed` closes what is only the child's once it has been sent, `undo` the rest if that never happens.
+    `devnull` stays the caller's. `passed` closes what is only the child's once it has been sent, `undo` the rest if
+    that never happens.
     """
     captures = []
     for path, keep in ((request.stdout, request.keep_stdout), (request.stderr, False)):
@@ -37,20 +38,17 @@ def open_all(
         reading[name], writing[name] = pipe()
         undo.callback(os.close, reading[name])
         passed.callback(os.close, writing[name])
-    given = {0: _stdin(request, passed), 1: writing["stdout"], 2: writing["stderr"], **request.fds}
+    given = {
+        0: devnull if request.stdin is None else passed.enter_context(memory_file(request.stdin)),
+        1: writing["stdout"],
+        2: writing["stderr"],
+        **request.fds,
+    }
     given[len(given)] = writing["report"]
     if request.kind == "function":
         text = json.dumps(request.payload or {}, allow_nan=False).encode("ascii")
         given[len(given)] = passed.enter_context(memory_file(text))
     return streams, reading, given
-
-
-def _stdin(request: SpawnRequest, passed: ExitStack) -> int:
-    if request.stdin is not None:
-        return passed.enter_context(memory_file(request.stdin))
-    descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    passed.callback(os.close, descriptor)
-    return descriptor
 
 
 def spawn_message(sid: int, request: SpawnRequest, given: Mapping[int, int]) -> dict[str, Any]:

@@ -167,10 +167,9 @@ def memory_file(content: bytes) -> Iterator[int]:
     """A descriptor of a nameless file that holds `content`, to be read from its start; closed on leaving."""
     descriptor = os.memfd_create("proofq", os.MFD_CLOEXEC)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.lseek(descriptor, 0, os.SEEK_SET)
+        at = 0
+        while at < len(content):
+            at += os.pwrite(descriptor, memoryview(content)[at:], at)
         yield descriptor
     finally:
         os.close(descriptor)

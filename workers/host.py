@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from proofq.workers import proctree
@@ -15,7 +16,9 @@ from proofq.workers.reaper import StillAlive
 MARKER = "PROOFQ_OWNER"
 
 
+@cache
 def host_name() -> str:
+    """As the kernel said when this process first asked: were it to change, we would be strangers to our own."""
     return socket.gethostname()
 
 

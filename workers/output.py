@@ -146,6 +146,8 @@ class Streams:
         self.on_report: Callable[[], None] = lambda: None
         #: Given stdout as it comes, in the pump's thread, for who listens to it live.
         self.on_stdout: Callable[[bytes], None] | None = None
+        #: Every pipe has been read to its end. Set by the pump's thread, which has then no more to do with them.
+        self.drained = False
         #: When something was last printed, or new evidence of progress came, in seconds of the boot clock; 0 for never.
         self.heard_s = 0.0
 
@@ -196,8 +198,13 @@ class Pump:
         self._order(lambda: self._add(streams, descriptors))
 
     def finish(self, streams: Streams, then: Callable[[], None]) -> None:
-        """The attempt has ended: take what is in its pipes, close them, and call `then` in the pump's thread."""
-        self._order(lambda: self._finish(streams, then))
+        """The attempt has ended: take what is in its pipes, close them, and call `then`; where nothing is left in them,
+        as is usual, at once and here, else in the pump's thread."""
+        if streams.drained:
+            streams.close()
+            then()
+        else:
+            self._order(lambda: self._finish(streams, then))
 
     def close(self) -> None:
         """Stop, closing every descriptor; waits for the thread."""
@@ -235,27 +242,26 @@ class Pump:
     def _add(self, streams: Streams, descriptors: dict[str, int]) -> None:
         self._open[streams] = {fd: name for name, fd in descriptors.items()}
         for name, fd in descriptors.items():
-            os.set_blocking(fd, False)
             self._sources[fd] = streams, name
             self._epoll.register(fd, select.EPOLLIN)
 
     def _read(self, streams: Streams, name: str, fd: int) -> int:
-        """One read; 0 when there is nothing now or will never be again."""
-        try:
-            data = os.read(fd, _CHUNK)
-        except BlockingIOError:
-            return 0
+        """One read of what there is, which epoll or `_ready` has said; 0 at its end."""
+        data = os.read(fd, _CHUNK)
         if not data:
             self._forget(streams, fd)
         streams.take(name, data, self._clock.boottime())
+        if not self._open[streams]:
+            del self._open[streams]
+            streams.drained = True
         return len(data)
 
     def _finish(self, streams: Streams, then: Callable[[], None]) -> None:
         for fd, name in list(self._open.get(streams, {}).items()):
             taken = 0
-            while taken < _DRAIN_BYTES and (got := self._read(streams, name, fd)):
+            while taken < _DRAIN_BYTES and _ready(fd) and (got := self._read(streams, name, fd)):
                 taken += got
-            if fd in self._open[streams]:
+            if fd in self._open.get(streams, ()):
                 self._forget(streams, fd)
                 if name == "report":
                     streams.take(name, b"", self._clock.boottime())
@@ -271,6 +277,13 @@ class Pump:
 
     def _close(self) -> None:
         self._closing = True
+
+
+def _ready(fd: int) -> bool:
+    """Whether a read would not wait: there is something, or nothing will ever be again."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def pipe() -> tuple[int, int]:

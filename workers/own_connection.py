@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import Any
 
 import redis
@@ -9,18 +11,31 @@ from redis.commands.core import Script
 
 
 class OwnConnection:
-    """Runs scripts on one connection of `pool`, taken when it is made. For one thread.
+    """Runs scripts on one connection of the kind that `pool` makes. For one thread.
 
     Nothing is ever sent twice: what fails is raised (redis-py's errors, OSError), and the next call connects anew.
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._connection: Any = pool.get_connection()
+        self._connection: Any = pool.make_connection()
+        self._connection.register_connect_callback(self._leave_time_to_the_kernel)
 
     def __del__(self) -> None:
         # With its thread; one that could not be taken at all has none.
         if hasattr(self, "_connection"):
             self._connection.disconnect()
+
+    def _leave_time_to_the_kernel(self, connection: Any) -> None:
+        """Time-outs as options of the socket: Python's own cost a poll before each call, and with it the interpreter's
+        lock. Who comes too late is an EAGAIN, which redis-py makes a ConnectionError."""
+        opened = connection._sock
+        limit_s = opened.gettimeout()
+        if type(opened) is not socket.socket or not limit_s:
+            return  # TLS has calls of its own
+        limit = struct.pack("@ll", int(limit_s), int(limit_s % 1 * 1_000_000))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            opened.setsockopt(socket.SOL_SOCKET, option, limit)
+        opened.settimeout(None)
 
     def run(self, script: Script, arguments: list[Any]) -> Any:
         """The script's answer."""

@@ -26,7 +26,7 @@ from proofq.workers import perform as performing
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_perform import AsyncPerformer
 from proofq.workers.child import Job
-from proofq.workers.clock import SystemClock
+from proofq.workers.clock import SystemClock, WorkerClock
 from proofq.workers.errors import BadInput, Error
 from proofq.workers.expand import WITHHELD, Expander
 from proofq.workers.forkserver import Config
@@ -67,7 +67,7 @@ def _serve(options: argparse.Namespace) -> int:
     # Before any thread: a thread of their own takes these two. The forkserver ignores them, its children start afresh.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     mine = project.load(Path(options.root), options=json.loads(options.settings))
-    clock, url, owner_id = SystemClock(), os.environ["PROOFQ_REDIS_URL"], SystemClock().name()
+    clock, url, owner_id = WorkerClock(), os.environ["PROOFQ_REDIS_URL"], SystemClock().name()
     guards_lost: list[str] = []
     supervisor: Supervisor | None = None
 

@@ -131,6 +131,7 @@ class Spawner:
         self._running: dict[int, tuple[Running, Streams]] = {}
         self._answers: dict[int, _Answer] = {}
         self._closing = False
+        self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._lost: Lost | None = None
         #: Modules that left a thread while the agents were loaded; functions run in fresh interpreters then.
         self.threads: tuple[str, ...] = ()
@@ -189,6 +190,7 @@ class Spawner:
             self._thread.join()
         self._pump.close()
         self._channel.close()
+        os.close(self._devnull)
 
     # --- starting ---
 
@@ -200,7 +202,7 @@ class Spawner:
         sid = next(self._sids)
         with ExitStack() as passed, ExitStack() as undo:
             try:
-                streams, reading, given = open_all(request, passed, undo)
+                streams, reading, given = open_all(request, self._devnull, passed, undo)
             except OSError as error:
                 raise SpawnFailed(f"No process can be started: {error}.", error.errno or 0) from error
             running, answer = Running(sid, streams, self._kill), _Answer()

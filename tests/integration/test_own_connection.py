@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -70,3 +71,19 @@ def test_each_thread_has_its_own_and_takes_it_along(heart: Heart, redis_client: 
         thread.join()
     assert meanwhile == [before + 1] * 3
     assert connections() == before
+
+
+def test_server_that_does_not_answer_is_given_up_in_time(
+    redis_server: PrivateServer, redis_client: redis.Redis
+) -> None:
+    """The socket's own time-out ends the wait, as redis-py's would; the next call is answered."""
+    heart = Heart(connection.client(redis_server.url, socket_timeout_s=0.3), own_connections=True)
+    heart.store.enqueue(birth("a"))
+    redis_client.client_pause(1500)
+    begun = time.monotonic()
+    with pytest.raises(RedisUnavailable):
+        heart.store.enqueue(birth("b"))
+    assert 0.2 < time.monotonic() - begun < 1.4
+    redis_client.client_unpause()
+    heart.enlist("o")
+    assert heart.held().task.id == "a"
