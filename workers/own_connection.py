@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.commands.core import Script
@@ -17,7 +17,7 @@ class OwnConnection:
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._connection: Any = pool.make_connection()
+        self._connection = cast(Any, pool.make_connection())
         self._connection.register_connect_callback(self._leave_time_to_the_kernel)
 
     def __del__(self) -> None:
