@@ -145,7 +145,7 @@ def test_a_burst_ends_with_its_lanes_and_a_refused_lane_ends_all(host, tmp_path)
     assert host({"work": ["sh", "-c", script]}, burst=True).wait(10) == 0
     steady = tmp_path / "steady"
     launcher = host(
-        {"work": python(STEADY, steady), "meta": ["sh", "-c", f"until test -e {steady}; do :; done; exit 2"]}
+        {"work": python(STEADY, steady), "meta": ["sh", "-c", f"until test -s {steady}; do :; done; exit 2"]}
     )
     until(lambda: lines(steady, "term"))
     launcher.send_signal(signal.SIGTERM)
