@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ SLOTS = 4
 READY_S, LEAVE_S = 60.0, 30.0
 
 
-class Side:
+class Side(ABC):
     """A server, and workers on it that are reached by its unix socket. The harness itself comes by TCP, which is how
     MONITOR tells its commands from theirs."""
 
@@ -113,26 +114,29 @@ class Side:
 
     # --- what differs ----------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def connect(self, *, tcp: bool = False) -> None:
         """Make the producer's connection, by the unix socket or by TCP."""
-        raise NotImplementedError
 
+    @abstractmethod
     def enqueue(self, what: str, **inputs: str | float) -> None:
         """Enqueue one task."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unproven(self) -> list[str]:
         """What is wrong with the tasks that ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """The command line of its workers."""
 
+    @abstractmethod
     def _queues(self) -> list[str]:
-        raise NotImplementedError
+        """RQ's names of the queues they serve."""
 
+    @abstractmethod
     def _ready(self) -> bool:
-        raise NotImplementedError
+        """Whether they serve."""
 
     def _environ(self) -> dict[str, str]:
         home = self.root / "home"

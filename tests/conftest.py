@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from proofq.workers import connection
+from proofq.workers.session import Session
+from tests.commands import Project
 from tests.servers import PrivateServer, binaries
 
 
@@ -63,3 +67,17 @@ def redis_client(redis_server: PrivateServer) -> Iterator[redis.Redis]:
     client.flushall()
     yield client
     client.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
+    """A project on an empty private Redis."""
+    return Project(tmp_path / "p", redis_server.url)
+
+
+@pytest.fixture
+def opened(project: Project) -> Iterator[Session]:
+    """Its session in this process."""
+    session = project.session()
+    yield session
+    session.store.client.close()

@@ -13,11 +13,11 @@ from proofq.workers.async_host import HostGone
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_running import AsyncRunning
 from proofq.workers.attempt import AttemptFailed
-from proofq.workers.expand import Expander, Unfit
+from proofq.workers.expand import Expander
 from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
 from proofq.workers.life import Running
-from proofq.workers.perform import LocalPerformer, Prepared
+from proofq.workers.perform import LocalPerformer, Prepared, expanded_in_place
 from proofq.workers.record import Task
 from proofq.workers.spawner import SpawnFailed
 from proofq.workers.wire import WireError
@@ -45,17 +45,10 @@ class AsyncPerformer:
     def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
         if not spec.is_async:
             return self._local.prepare(task, spec, repair)
-        try:
-            expanded = self._expander.expand(task, spec, repair)
-            expanded.places.make_shared()
-        except Unfit as problem:
-            raise AttemptFailed(problem.failure) from problem
-        except OSError as problem:
-            reason = f"the attempt's folders cannot be made: {problem}"
-            raise AttemptFailed(Failure("infrastructure", reason, source="host", phase="start")) from problem
+        prepared = expanded_in_place(self._expander, task, spec, repair)
         if task.attempt > 1:
             self._end_lost(task)
-        return Prepared(task, spec, expanded, repair)
+        return prepared
 
     def start(self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float) -> Running:
         if not prepared.spec.is_async:

@@ -10,6 +10,7 @@ from typing import Any
 from proofq.policies import redaction
 from proofq.policies.ended import Ending
 from proofq.policies.sharing import REPLACED, SHARED_DEATH, Fate
+from proofq.workers.once import Once
 from proofq.workers.output import Capture
 from proofq.workers.report import ReportReader
 from proofq.workers.running import GRACE_S
@@ -36,10 +37,8 @@ class AsyncRunning:
         self._captures: dict[str, Capture] = {}
         self._report = ReportReader(silent=False)
         self._cancel: Callable[[AsyncRunning, str, float], None] = lambda *_: None
-        self._lock = threading.Lock()
         self._up = threading.Event()
-        self._over = threading.Event()
-        self._calls: list[Callable[[], None]] = []
+        self._over = Once()
         self._ending: Ending | None = None
 
     def attach(
@@ -59,11 +58,7 @@ class AsyncRunning:
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Have `call` called once that is so, at once where it is; it must neither wait nor raise."""
-        with self._lock:
-            if not self._over.is_set():
-                self._calls.append(call)
-                return
-        call()
+        self._over.when(call)
 
     def kill(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Cancel it; whoever outlives that by `grace_s` loses its process. Returns at once, the first reason stays."""
@@ -117,11 +112,7 @@ class AsyncRunning:
             steps=self._report.steps,
         )
         self._up.set()
-        with self._lock:
-            self._over.set()
-            calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+        self._over.set()
 
     def _tail(self, name: str) -> bytes:
         return self._captures[name].tail() if name in self._captures else b""

@@ -41,6 +41,22 @@ class Prepared:
     repair: str | None
 
 
+def expanded_in_place(expander: Expander, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
+    """The declaration with the task's inputs, and the folders that its attempt needs. Raises AttemptFailed."""
+    try:
+        expanded = expander.expand(task, spec, repair)
+        if spec.is_async:
+            expanded.places.make_shared()
+        else:
+            expanded.places.make()
+    except Unfit as problem:
+        raise AttemptFailed(problem.failure) from problem
+    except OSError as problem:
+        reason = f"the attempt's folders cannot be made: {problem}"
+        raise AttemptFailed(Failure("infrastructure", reason, source="host", phase="start")) from problem
+    return Prepared(task, spec, expanded, repair)
+
+
 class LocalPerformer:
     """The attempt's `Performer` on this host. `end_earlier` kills what an earlier attempt of a task left here."""
 
@@ -52,18 +68,11 @@ class LocalPerformer:
         self._reusing: dict[str, Running] = {}
 
     def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
-        try:
-            expanded = self._expander.expand(task, spec, repair)
-            expanded.places.make()
-        except Unfit as problem:
-            raise AttemptFailed(problem.failure) from problem
-        except OSError as problem:
-            reason = f"the attempt's folders cannot be made: {problem}"
-            raise AttemptFailed(Failure("infrastructure", reason, source="host", phase="start")) from problem
+        prepared = expanded_in_place(self._expander, task, spec, repair)
         if task.attempt > 1:
             self._end_own(task)
             self._end_earlier(task)
-        return Prepared(task, spec, expanded, repair)
+        return prepared
 
     def start(self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float) -> Performed:
         adapter = adapters.of(prepared.spec.adapter)

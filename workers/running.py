@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from proofq.policies.ended import Ending
+from proofq.workers.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +60,7 @@ class Running:
         self._send_kill = send_kill
         self._lock = threading.Lock()
         self._up = threading.Event()
-        self._over = threading.Event()
-        self._calls: list[Callable[[], None]] = []
+        self._over = Once()
         self._ended: Ended | None = None
 
     def wait_started(self, timeout_s: float | None) -> bool:
@@ -74,11 +74,7 @@ class Running:
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Have `call` called once that is so, at once where it is; it must neither wait nor raise."""
-        with self._lock:
-            if not self._over.is_set():
-                self._calls.append(call)
-                return
-        call()
+        self._over.when(call)
 
     def kill(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Begin to end the whole tree: TERM, `grace_s` seconds, KILL. Returns at once; the first reason is kept.
@@ -161,8 +157,4 @@ class Running:
                     exit_code, signum, killed_by, usage, tuple(survivors), report.last, report.start_error
                 )
         self._up.set()
-        with self._lock:
-            self._over.set()
-            calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+        self._over.set()

@@ -1,6 +1,6 @@
 """The slots of one supervisor: room for so many attempts at a time. What only waits needs no thread.
 
-One thread leases while there is room. The steps of an attempt are taken by hands; between them it is parked, until what
+One thread leases while there is room. Others take the steps of attempts; between them an attempt is parked, until what
 it runs has ended or its time has come.
 """
 
@@ -17,7 +17,6 @@ from proofq.policies.isolation import TICK_S
 from proofq.workers.attempt import Attempts
 from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable
-from proofq.workers.hands import LATE_S, Hands
 from proofq.workers.host import host_name
 from proofq.workers.insist import insist
 from proofq.workers.life import Life, Wait
@@ -25,6 +24,7 @@ from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import StaleOwner, Store, UnreadableRow
+from proofq.workers.threads import LATE_S, Threads
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Slots:
         self._name = name
         self._usable = usable
         self._clock: Clock = store.clock
-        self._hands = Hands(count, self._clock)
+        self._threads = Threads(count, self._clock)
         self._rung = threading.Event()
         self._changed = threading.Condition(threading.Lock())
         #: The lowest number first, so that a slot that is in use stays the same one where there is little to do.
@@ -208,11 +208,11 @@ class Slots:
         self._do(parked)
 
     def _do(self, parked: _Parked) -> None:
-        if self._hands.do(partial(self._step, parked)):
+        if self._threads.do(partial(self._step, parked)):
             self._look.set()
 
     def _keep(self) -> None:
-        """Goes on with whose time has come, and has more hands come where work lies around."""
+        """Goes on with whose time has come, and has more threads come where work lies around."""
         while True:
             now_s = self._clock.boottime()
             with self._changed:
@@ -221,6 +221,6 @@ class Slots:
                 self._due_s = min((one.until_s for one in self._parked), default=math.inf)
             for one in due:
                 self._do(one)
-            pause_s = LATE_S if self._hands.look() else self._due_s - now_s
+            pause_s = LATE_S if self._threads.look() else self._due_s - now_s
             self._look.wait(None if pause_s == math.inf else max(0.0, pause_s))
             self._look.clear()

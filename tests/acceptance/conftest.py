@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from proofq.workers.session import Session
 from tests.commands import Inside, Project
-from tests.servers import PrivateServer
 from tests.workbench import Bench
-
-
-@pytest.fixture
-def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
-    """A project on an empty private Redis."""
-    return Project(tmp_path / "p", redis_server.url)
-
-
-@pytest.fixture
-def opened(project: Project) -> Iterator[Session]:
-    """Its session in this process."""
-    session = project.session()
-    yield session
-    session.store.client.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,10 @@ from proofq.workers.producer import Enqueued, Request
 from proofq.workers.session import Session
 from tests.commands import Project
 from tests.heart import AGENT, Heart, birth
-from tests.servers import PrivateServer
 from tests.waiting import until
 from tests.workbench import Bench
 
 NOTE = {"text": "hi", "out": "a.txt"}
-
-
-@pytest.fixture
-def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
-    """A project on an empty private Redis."""
-    return Project(tmp_path / "p", redis_server.url)
-
-
-@pytest.fixture
-def opened(project: Project) -> Iterator[Session]:
-    """Its session."""
-    session = project.session()
-    yield session
-    session.store.client.close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,6 @@ from tests.waiting import until
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 ENTRY = {"version": "1", "lane": "work", "inputs_schema": SCHEMA, "timeout_s": 60, "max_attempts": 2, "max_age_s": 600}
-
-
-@pytest.fixture
-def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
-    """A project on an empty private Redis."""
-    return Project(tmp_path / "p", redis_server.url)
-
-
-@pytest.fixture
-def opened(project: Project) -> Iterator[Session]:
-    """Its session."""
-    session = project.session()
-    yield session
-    session.store.client.close()
 
 
 def _enqueue(opened: Session, inputs: Any, agent: str = "note", **request: Any) -> Enqueued:

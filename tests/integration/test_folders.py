@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,9 @@ from proofq.workers.folders import Folders
 from proofq.workers.session import Session
 from proofq.workers.trees import Budget, Remover, Spent
 from tests.commands import Project
-from tests.servers import PrivateServer
 from tests.workbench import Bench
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def project(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
-    """A project on an empty private Redis."""
-    return Project(tmp_path / "p", redis_server.url)
-
-
-@pytest.fixture
-def opened(project: Project) -> Iterator[Session]:
-    """Its session."""
-    session = project.session()
-    yield session
-    session.store.client.close()
 
 
 @pytest.fixture

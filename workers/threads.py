@@ -23,7 +23,7 @@ LATE_S: Final = 0.05
 IDLE_S: Final = 10.0
 
 
-class Hands:
+class Threads:
     """At most `most` threads. A job must not raise. Thread-safe."""
 
     def __init__(self, most: int, clock: Clock) -> None:

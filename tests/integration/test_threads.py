@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from proofq.workers.clock import SystemClock
-from proofq.workers.hands import AT_ONCE, Hands
+from proofq.workers.threads import AT_ONCE, Threads
 from tests.waiting import until
 
 
@@ -35,28 +35,28 @@ def blocked() -> Iterator[Blocked]:
 def test_what_blocks_holds_up_nobody_for_long(blocked: Blocked) -> None:
     """More jobs that block than threads start at once: each gets one, by looks; no more than were allowed."""
     most = AT_ONCE + 4
-    hands = Hands(most, SystemClock())
+    threads = Threads(most, SystemClock())
     for _ in range(most + 3):
-        hands.do(blocked.job)
+        threads.do(blocked.job)
     until(lambda: len(blocked.begun) == AT_ONCE, 10.0, "those that are started at once")
-    until(lambda: hands.look() and len(blocked.begun) == most, 10.0, "one for each")
-    assert hands.look(), "three wait"
+    until(lambda: threads.look() and len(blocked.begun) == most, 10.0, "one for each")
+    assert threads.look(), "three wait"
     assert len(set(blocked.begun)) == most
     blocked.go.set()
-    until(lambda: not hands.look() and len(blocked.begun) == most + 3, 10.0, "the last three")
+    until(lambda: not threads.look() and len(blocked.begun) == most + 3, 10.0, "the last three")
     assert len(set(blocked.begun)) == most
 
 
 def test_work_that_is_quick_needs_few() -> None:
     """A thousand jobs, in the order in which they came for each thread, by at most the threads that start at once."""
-    hands, done, by = Hands(400, SystemClock()), [], set()
+    threads, done, by = Threads(400, SystemClock()), [], set()
 
     def job(number: int) -> None:
         by.add(threading.get_ident())
         done.append(number)
 
     for number in range(1000):
-        hands.do(lambda number=number: job(number))  # type: ignore[misc]
+        threads.do(lambda number=number: job(number))  # type: ignore[misc]
     until(lambda: len(done) == 1000, 20.0, "all of it")
     assert sorted(done) == list(range(1000))
     assert len(by) <= AT_ONCE
@@ -64,10 +64,10 @@ def test_work_that_is_quick_needs_few() -> None:
 
 def test_one_slot_has_one_thread(blocked: Blocked) -> None:
     """Never more threads than slots."""
-    hands = Hands(1, SystemClock())
+    threads = Threads(1, SystemClock())
     for _ in range(3):
-        hands.do(blocked.job)
+        threads.do(blocked.job)
     until(lambda: blocked.begun, 10.0, "the first")
     for _ in range(5):
-        assert hands.look()
+        assert threads.look()
     assert len(blocked.begun) == 1
