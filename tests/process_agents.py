@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import importlib
 import io
@@ -15,9 +16,11 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from proofq.workers.errors import BadInput, NotProven
+from proofq.workers.asking import question
+from proofq.workers.errors import BadInput, Error, NotProven
 
 
 def preload(argument):
@@ -300,3 +303,55 @@ def _writes(path):
         with Path(path).open("a") as file:
             file.write("x")
         time.sleep(0.005)
+
+
+def asks(ctx, ops, within_s=20.0):
+    """Ask the supervisor each [op, args]; what came of it: ["value", it] or [class, message]."""
+    return [_asked(ctx, op, args, within_s) for op, args in ops]
+
+
+def _asked(ctx, op, args, within_s=20.0):
+    try:
+        return ["value", ctx._ask(op, args, within_s)]
+    except Error as error:
+        return [type(error).__name__, str(error)]
+
+
+async def asks_async(ctx, ops, within_s=20.0):
+    """The same, all at once, of an async agent."""
+
+    async def ask(op, args):
+        try:
+            return ["value", await ctx._ask(op, args, within_s)]
+        except Error as error:
+            return [type(error).__name__, str(error)]
+
+    return list(await asyncio.gather(*(ask(op, args) for op, args in ops)))
+
+
+def asks_in_threads(ctx, count):
+    """The same from threads at once, in order of their numbers."""
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(lambda n: _asked(ctx, "echo", {"n": n}), range(count)))
+
+
+def asks_and_never_reads(ctx, count, args):
+    """Write questions to the report and do not look for answers."""
+    for n in range(count):
+        ctx._reporter.send("ask", question(n, "large", json.dumps(args).encode(), 20.0))
+        time.sleep(0.01)
+    return "asked"
+
+
+def asks_in_a_fork(ctx):
+    """What a process that the agent forks is answered."""
+    _asked(ctx, "echo", {})
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, _asked(ctx, "echo", {})[1].encode())
+        os._exit(0)
+    os.close(writing)
+    os.wait()
+    said = os.read(reading, 10_000).decode()
+    os.close(reading)
+    return said

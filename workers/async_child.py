@@ -2,6 +2,7 @@
 
     in     {"number", "run": {...}}      begin an attempt; `run` has what `child.run_agent` is given
            {"number", "cancel": true}    cancel its task
+           {"number", "answer": {...}}   to what it has asked, see `workers.asking`
     out    {"number", "report"?, "stdout"?, "stderr"?, "cancelling"?, "ended"?, "left"?}
 
 `report` are lines as on a report pipe. `left` tasks of an attempt that has ended do not end. It only claims: who
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import signal
 import socket
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proofq.workers import child, file_baseline, steps
+from proofq.workers.asking import no_answer, question, value_of
 from proofq.workers.async_page import LoopPage
 from proofq.workers.child import Job
 from proofq.workers.context import Context
@@ -94,7 +97,10 @@ class _Host:
             if "run" in body:
                 self._begin(body["number"], body["run"])
             elif (attempt := self._attempts.get(body["number"])) is not None:
-                attempt.cancel()
+                if "answer" in body:
+                    attempt.answered(body["answer"])
+                else:
+                    attempt.cancel()
         # Their starts, before a first step could keep the loop from saying so.
         self._say_all()
         if self._channel.eof:
@@ -243,12 +249,32 @@ class _Attempt:
         self._host = host
         self._cancelling = False
         self._unsaid: dict[str, deque[str]] = {}
+        self._asked = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
 
     def send(self, key: str, encoded: bytes) -> None:
         """One line of its report."""
         self.has_claimed = self.has_claimed or key == "result"
         self._add("report", f'{{"{key}":{encoded.decode("utf-8")}}}\n')
         self._host.say_soon(self)
+
+    async def ask(self, op: str, args: bytes, within_s: float) -> Any:
+        """What the supervisor answers to a question; raises what `Questions.ask` does."""
+        number = next(self._asked)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        try:
+            self.send("ask", question(number, op, args, within_s))
+            return value_of(await asyncio.wait_for(answer, within_s))
+        except TimeoutError:
+            raise no_answer(op, within_s) from None
+        finally:
+            del self._answers[number]
+
+    def answered(self, answer: Mapping[str, Any]) -> None:
+        """One of its questions was answered; too late where nobody waits any more."""
+        waiting = self._answers.get(answer.get("n", 0))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
     def print(self, stream: str, text: str) -> None:
         """What it printed; a whole line is said at once, since its next step may keep the loop from turning."""

@@ -97,6 +97,17 @@ class AsyncHost:
             # It may have been told half of it: what becomes of that ends with the process.
             self._replace(HostEnd("died"), 0.0)
 
+    def answer(self, attempt: AsyncRunning, answer: Mapping[str, Any]) -> None:
+        """Answer what an attempt has asked; of no effect once it has ended."""
+        with self._lock:
+            if attempt.number not in self._attempts:
+                return
+        try:
+            self._send({"number": attempt.number, "answer": dict(answer)})
+        except (OSError, WireError):
+            # As in `run`: it may have been told half of it.
+            self._replace(HostEnd("died"), 0.0)
+
     def _cancel(self, attempt: AsyncRunning, reason: str, grace_s: float) -> None:
         with self._lock:
             if attempt.stopped or attempt.number not in self._attempts:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from proofq.policies.agent import AgentSpec
 from proofq.policies.failure import Failure
 from proofq.policies.stall import Transcripts
 from proofq.workers import file_baseline
+from proofq.workers.answering import Answering
 from proofq.workers.async_host import HostGone
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_running import AsyncRunning
@@ -31,16 +33,22 @@ _TRIES: Final = 3
 class AsyncPerformer:
     """The attempt's `Performer` for agents of every kind: `local` has those with a process of their own.
 
-    `end_lost` kills what attempts of a task that were lost left on this host.
+    `end_lost` kills what attempts of a task that were lost left on this host; `answering` answers what they ask.
     """
 
     def __init__(
-        self, local: LocalPerformer, hosts: AsyncHosts, expander: Expander, end_lost: Callable[[Task], None]
+        self,
+        local: LocalPerformer,
+        hosts: AsyncHosts,
+        expander: Expander,
+        end_lost: Callable[[Task], None],
+        answering: Answering,
     ) -> None:
         self._local = local
         self._hosts = hosts
         self._expander = expander
         self._end_lost = end_lost
+        self._answering = answering
 
     def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
         if not spec.is_async:
@@ -84,6 +92,7 @@ class AsyncPerformer:
         try:
             # A suspect alone: should its process die, it is known whose doing it was.
             host = self._hosts.of(spec.name, env, secrets, single=prepared.task.trial)
+            attempt.on_ask = partial(self._answering.take, prepared.task.fence, partial(host.answer, attempt))
             host.run(attempt, {**_told(prepared), "ticks": ticks})
         except HostGone:
             return None

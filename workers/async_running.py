@@ -32,6 +32,8 @@ class AsyncRunning:
         self.stopped = ""
         self.kill_at: float | None = None
         self.heard_s = 0.0
+        #: Given each question, in its host's thread; must neither wait nor raise.
+        self.on_ask: Callable[[Any], None] | None = None
         self._paths = {"stdout": stdout, "stderr": stderr}
         self._secrets = secrets
         self._captures: dict[str, Capture] = {}
@@ -45,6 +47,7 @@ class AsyncRunning:
         self, number: int, pid: int, start_ticks: int, cancel: Callable[[AsyncRunning, str, float], None]
     ) -> None:
         """It is about to be in a host."""
+        self._report.on_ask = self.on_ask
         self.number, self.pid, self.start_ticks, self._cancel = number, pid, start_ticks, cancel
 
     def wait_started(self, timeout_s: float | None) -> bool:

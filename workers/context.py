@@ -11,6 +11,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from proofq.workers.asking import ANSWER_WITHIN_S, MAX_ARGS_BYTES
 from proofq.workers.errors import BadInput, NotBuilt
 from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Voice, strict_json
 
@@ -130,6 +131,14 @@ class Context:
             self._held_back = False
             self._next_s = time.monotonic() + PROGRESS_EVERY_S
             self._reporter.send("progress", self._evidence)
+
+    def _ask(self, op: str, args: dict[str, Any], within_s: float = ANSWER_WITHIN_S) -> Any:
+        """What the supervisor answers; of an async attempt something to await. Raises BadInput for what is no JSON."""
+        try:
+            encoded = strict_json(args, f"what {op} is given", MAX_ARGS_BYTES)
+        except NotStrictJSON as error:
+            raise BadInput(f"{error}.") from error
+        return self._reporter.ask(op, encoded, within_s)
 
     def call(self, provider: str, fn: Any, *args: Any) -> NoReturn:  # noqa: ARG002 - the contract's signature
         """Not built yet: raises NotBuilt."""

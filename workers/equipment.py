@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from proofq.workers.fork import memory_file
-from proofq.workers.output import Capture, Streams, pipe
+from proofq.workers.output import Capture, Streams, both_ways, pipe
 from proofq.workers.report import ReportReader
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def open_all(
     reading: dict[str, int] = {}
     writing: dict[str, int] = {}
     for name in ("stdout", "stderr", "report"):
-        reading[name], writing[name] = pipe()
+        # What a function says on its report may be a question: its answer goes the other way.
+        talks = name == "report" and request.on_ask is not None
+        reading[name], writing[name] = both_ways() if talks else pipe()
         undo.callback(os.close, reading[name])
         passed.callback(os.close, writing[name])
     given = {

@@ -7,6 +7,8 @@
     ├── KeyConflict        2   the idempotency key is taken by other inputs
     ├── NotBuilt           2   named by the contract, not built yet
     ├── RedisUnavailable   7   Redis is not reachable, or is one we refuse to use
+    │   └── NoAnswer       7   the worker did not answer an attempt in time
+    ├── LeaseLost          1   an attempt acts for a task that is not its own any more
     ├── OtherLayout        2   what Redis holds is laid out for another version of proofq
     ├── UnknownTask        1   no task has this id
     ├── Refused            1   an act the table of transitions does not allow
@@ -19,7 +21,7 @@ sentence that says what to do; it never carries a password.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 
 class Error(Exception):
@@ -73,6 +75,18 @@ class RedisUnavailable(Error):
     exit_code = 7
 
 
+class NoAnswer(RedisUnavailable):
+    """The worker did not answer what an attempt asked, in the time it was given."""
+
+    kind = "no_answer"
+
+
+class LeaseLost(Error):
+    """The attempt does not hold its task any more, or is being stopped: nothing it asks for is done."""
+
+    kind = "lease_lost"
+
+
 class OtherLayout(Error):
     """What Redis holds is laid out for another version of proofq. Nothing was written."""
 
@@ -109,3 +123,12 @@ class NotProven(Error):
     """Raised by a `python` proof that looked and found it not so. Any other error there is "cannot tell"."""
 
     kind = "not_proven"
+
+
+def answered_with(kind: str, message: str) -> Error:
+    """The error that crossed from a worker to an attempt as its `kind` and message; Error for a kind nobody knows."""
+    return next((each(message) for each in _PLAIN if each.kind == kind), Error(message))
+
+
+#: Those that are made of a message alone.
+_PLAIN: Final = (BadInput, RedisUnavailable, LeaseLost, Refused, UnknownTask)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import socket
 import threading
 from collections import deque
 from contextlib import suppress
@@ -32,6 +33,8 @@ CAP_BYTES = 1024 * 1024
 TAIL_BYTES = 64 * 1024
 #: One read. A pipe holds 64 KiB unless its owner made it larger.
 _CHUNK = 64 * 1024
+#: Most of answers that waits for a child to read them; what comes beyond is not said to it.
+_UNSENT_BYTES = 512 * 1024
 #: Most that is still taken from a pipe after the attempt has ended: a pipe can hold up to 1 MiB.
 _DRAIN_BYTES = 1024 * 1024 + _CHUNK
 
@@ -146,6 +149,8 @@ class Streams:
         self.on_report: Callable[[], None] = lambda: None
         #: Given stdout as it comes, in the pump's thread, for who listens to it live.
         self.on_stdout: Callable[[bytes], None] | None = None
+        #: Answers that the report's socket had no room for. The pump's thread's.
+        self.unsent = bytearray()
         #: Every pipe has been read to its end. Set by the pump's thread, which has then no more to do with them.
         self.drained = False
         #: When something was last printed, or new evidence of progress came, in seconds of the boot clock; 0 for never.
@@ -197,6 +202,10 @@ class Pump:
         """Read these pipes from now on: "stdout", "stderr", "report" to reading ends."""
         self._order(lambda: self._add(streams, descriptors))
 
+    def tell(self, streams: Streams, line: bytes) -> None:
+        """Write a line to whoever reads the report's socket; of no effect once it is closed."""
+        self._order(partial(self._tell, streams, line))
+
     def finish(self, streams: Streams, then: Callable[[], None]) -> None:
         """The attempt has ended: take what is in its pipes, close them, and call `then`; where nothing is left in them,
         as is usual, at once and here, else in the pump's thread."""
@@ -217,11 +226,14 @@ class Pump:
 
     def _run(self) -> None:
         while not self._closing:
-            for fd, _ in self._epoll.poll():
+            for fd, events in self._epoll.poll():
                 if fd == self._wake:
                     with suppress(BlockingIOError):
                         os.eventfd_read(self._wake)
-                else:
+                    continue
+                if events & select.EPOLLOUT:
+                    self._guarded(partial(self._send, self._sources[fd][0], fd))
+                if events != select.EPOLLOUT:
                     self._guarded(partial(self._read, *self._sources[fd], fd))
             while self._orders:
                 self._guarded(self._orders.popleft())
@@ -245,9 +257,33 @@ class Pump:
             self._sources[fd] = streams, name
             self._epoll.register(fd, select.EPOLLIN)
 
+    def _tell(self, streams: Streams, line: bytes) -> None:
+        fd = next((fd for fd, name in self._open.get(streams, {}).items() if name == "report"), None)
+        if fd is not None and len(streams.unsent) <= _UNSENT_BYTES:
+            streams.unsent += line
+            self._send(streams, fd)
+
+    def _send(self, streams: Streams, fd: int) -> None:
+        """As much as there is room for; the rest once there is some again."""
+        os.set_blocking(fd, False)
+        try:
+            while streams.unsent:
+                del streams.unsent[: os.write(fd, streams.unsent)]
+        except BlockingIOError:
+            self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+            return
+        except OSError:
+            # Nobody reads it any more; that the child has ended is read as ever.
+            streams.unsent.clear()
+        self._epoll.modify(fd, select.EPOLLIN)
+
     def _read(self, streams: Streams, name: str, fd: int) -> int:
         """One read of what there is, which epoll or `_ready` has said; 0 at its end."""
-        data = os.read(fd, _CHUNK)
+        try:
+            data = os.read(fd, _CHUNK)
+        except ConnectionResetError:
+            # It ended with an answer unread.
+            data = b""
         if not data:
             self._forget(streams, fd)
         streams.take(name, data, self._clock.boottime())
@@ -289,3 +325,9 @@ def _ready(fd: int) -> bool:
 def pipe() -> tuple[int, int]:
     """A pipe that no program of ours inherits by accident: reading end, writing end. Raises OSError."""
     return os.pipe2(os.O_CLOEXEC)
+
+
+def both_ways() -> tuple[int, int]:
+    """The same as a socket, on whose reading end answers are written. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()

@@ -17,6 +17,7 @@ from proofq.policies.exits import classify_start
 from proofq.policies.failure import Failure
 from proofq.policies.stall import Transcripts
 from proofq.workers import file_baseline, transcripts
+from proofq.workers.answering import Answering
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.child import RUN_AGENT, RUN_PROOF
 from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
@@ -58,12 +59,16 @@ def expanded_in_place(expander: Expander, task: Task, spec: AgentSpec, repair: s
 
 
 class LocalPerformer:
-    """The attempt's `Performer` on this host. `end_earlier` kills what an earlier attempt of a task left here."""
+    """The attempt's `Performer` on this host. `end_earlier` kills what an earlier attempt of a task left here;
+    `answering` answers what attempts ask."""
 
-    def __init__(self, spawner: Spawner, expander: Expander, end_earlier: Callable[[Task], None]) -> None:
+    def __init__(
+        self, spawner: Spawner, expander: Expander, end_earlier: Callable[[Task], None], answering: Answering
+    ) -> None:
         self._spawner = spawner
         self._expander = expander
         self._end_earlier = end_earlier
+        self._answering = answering
         #: By task, those that run in a process that others have after them.
         self._reusing: dict[str, Running] = {}
 
@@ -83,7 +88,7 @@ class LocalPerformer:
         before = transcripts.look(home, adapter.transcripts)
         try:
             ticks = file_baseline.ticks_of(baseline, host_name())
-            request = _request(prepared, listener, secrets, ticks)
+            request = _request(prepared, listener, secrets, ticks, self._answering)
             running = self._spawner.spawn(request)
             if request.reuse is not None:
                 self._reusing[prepared.task.id] = running
@@ -124,7 +129,7 @@ class LocalPerformer:
 
 
 def _request(
-    prepared: Prepared, listener: Listener | None, secrets: Sequence[str], ticks: Sequence[Tick]
+    prepared: Prepared, listener: Listener | None, secrets: Sequence[str], ticks: Sequence[Tick], answering: Answering
 ) -> SpawnRequest:
     task, spec, expanded = prepared.task, prepared.spec, prepared.expanded
     places = expanded.places
@@ -152,7 +157,8 @@ def _request(
     }
     # A task that did not end well may owe that to a neighbour of before: it is tried again in a process of its own.
     reuse = (spec.name, spec.reuse) if spec.reuse > 1 and task.attempt == 1 else None
-    return SpawnRequest(kind="function", runner=RUN_AGENT, payload=payload, reuse=reuse, **common)
+    on_ask = partial(answering.take, task.fence)
+    return SpawnRequest(kind="function", runner=RUN_AGENT, payload=payload, reuse=reuse, on_ask=on_ask, **common)
 
 
 def start_verifier(spawner: Spawner, cwd: str) -> Started:

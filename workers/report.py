@@ -4,6 +4,7 @@
     {"start_error": {"errno", "step"}}     it never came to that: which step failed, and how
     {"progress": evidence}                 what `ctx.progress` was given, when it changed
     {"step": "write"}                      a function under `@proofq.step` was called and came back
+    {"ask": {...}}                         a question to the supervisor; see `workers.asking`
     {"result": value}                      the claim of a function that returned
     {"failure": {...}}                     its classified exception, as `Failure.to_dict` writes it
 
@@ -15,12 +16,14 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proofq.policies.declared import NAME
 from proofq.policies.wiring import MAX_STEPS
+from proofq.workers.asking import MAX_ARGS_BYTES, Questions
 
 #: Longest result, in bytes of JSON. A larger one belongs in a file, whose path is the result.
 MAX_RESULT_BYTES = 1024 * 1024
@@ -28,6 +31,8 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_PROGRESS_BYTES = 4000
 #: Longest line that is read; what a child writes beyond it is not a report any more.
 _MAX_LINE_BYTES = MAX_RESULT_BYTES + 64 * 1024
+#: Longest line that is a question.
+_MAX_ASK_BYTES = MAX_ARGS_BYTES + 1024
 
 
 class NotStrictJSON(ValueError):
@@ -72,13 +77,17 @@ class Voice(Protocol):
     def send(self, key: str, encoded: bytes) -> None:
         """Say one line with one key; `encoded` is JSON."""
 
+    def ask(self, op: str, args: bytes, within_s: float) -> Any:
+        """What the supervisor answers to `op`; of an async attempt something to await. See `workers.asking`."""
+
 
 class Reporter:
-    """The child's end. Writes whole lines and waits for room; threads of the agent may report, too."""
+    """The child's end. Writes whole lines and waits for room; threads of the agent may report and ask, too."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
+        self._questions: Questions | None = None
 
     def send(self, key: str, encoded: bytes) -> None:
         """Write one line with one key; `encoded` is JSON. A supervisor that is gone is no error."""
@@ -86,6 +95,13 @@ class Reporter:
         with self._lock, suppress(BrokenPipeError):
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
+
+    def ask(self, op: str, args: bytes, within_s: float) -> Any:
+        """Ask the supervisor and wait; raises what `Questions.ask` does."""
+        with self._lock:
+            if self._questions is None:
+                self._questions = Questions(self._descriptor, self.send)
+        return self._questions.ask(op, args, within_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +130,8 @@ class ReportReader:
         self.steps: tuple[str, ...] = ()
         #: {"result": …} or {"failure": …}, the last one said; None when there was none.
         self.last: dict[str, Any] | None = None
+        #: Given each question as it came, in the thread that reads; must neither wait nor raise.
+        self.on_ask: Callable[[Any], None] | None = None
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the pipe."""
@@ -146,6 +164,9 @@ class ReportReader:
             self._take_progress(said["progress"])
         elif "step" in said:
             self._take_step(said["step"])
+        elif "ask" in said:
+            if self.on_ask is not None and len(line) <= _MAX_ASK_BYTES:
+                self.on_ask(said["ask"])
         elif "result" in said or "failure" in said:
             self.last = said
 

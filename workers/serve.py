@@ -23,6 +23,7 @@ from proofq.policies.agent import AgentSpec
 from proofq.workers import bury, connection, guard, keys, logs, proctree, project
 from proofq.workers import host as hosts
 from proofq.workers import perform as performing
+from proofq.workers.answering import Answering
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_perform import AsyncPerformer
 from proofq.workers.child import Job
@@ -145,11 +146,15 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
     if any(spec.proofs for spec in agents.values()):
         verifier.warm_up()
     end_earlier = partial(_end_earlier, store, hosts.LocalHost(), spawner.forkserver.pid)
-    local = performing.LocalPerformer(spawner, expander, end_earlier)
+    answering = Answering({}, SystemClock())
+    local = performing.LocalPerformer(spawner, expander, end_earlier, answering)
     shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)
-    performer = AsyncPerformer(local, shared, expander, lambda task: end_earlier(task, lost=True, spare=shared.pids))
+    performer = AsyncPerformer(
+        local, shared, expander, lambda task: end_earlier(task, lost=True, spare=shared.pids), answering
+    )
 
     def close() -> None:
+        answering.close()
         verifier.close()
         spawner.close()
         shared.close()
@@ -161,6 +166,7 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
         lambda: spawner.usable,
         close,
         expander.secrets,
+        answering,
     )
 
 

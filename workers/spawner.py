@@ -7,6 +7,7 @@ Slots' threads call `spawn` and wait on what they get; one thread reads the fork
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import os
 import selectors
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from proofq.workers.answering import Reply
     from proofq.workers.file_baseline import Tick
     from proofq.workers.forkserver import Config
 
@@ -94,6 +96,8 @@ class SpawnRequest:
     secrets: Collection[str] = ()
     #: Called in the pump's thread with stdout as it comes; must neither wait nor raise.
     on_stdout: Callable[[bytes], None] | None = None
+    #: Of a function: given each question it asks, and how to answer, in the pump's thread; must neither wait nor raise.
+    on_ask: Callable[[Reply, Any], None] | None = None
     #: What must have passed before anything of it runs; see `file_baseline.await_tick`.
     ticks: Sequence[Tick] = ()
     #: Of a function: a name for those that may follow one another in a process, and how many of them; see `reuse`.
@@ -207,6 +211,8 @@ class Spawner:
                 raise SpawnFailed(f"No process can be started: {error}.", error.errno or 0) from error
             running, answer = Running(sid, streams, self._kill), _Answer()
             streams.on_report = running.reported
+            if request.on_ask is not None:
+                streams.report.on_ask = partial(request.on_ask, partial(self._reply, streams))
             with self._lock:
                 if self._lost or self._closing:
                     raise SpawnFailed("No process can be started: the forkserver is gone.")
@@ -223,6 +229,9 @@ class Spawner:
             raise SpawnFailed(f"No process can be started: {answer.reason}.", answer.errno)
         running.pid, running.start_ticks = answer.pid, answer.start_ticks
         return running
+
+    def _reply(self, streams: Streams, answer: Mapping[str, Any]) -> None:
+        self._pump.tell(streams, json.dumps(answer).encode("ascii") + b"\n")
 
     def _give_up(self, running: Running) -> None:
         """Nobody will wait for it; should it still come up, it is killed."""

@@ -20,6 +20,7 @@ from proofq.policies.agent import AgentSpec
 from proofq.policies.settlement import Limits
 from proofq.workers import draining, fleet, keys, proctree, rq_view
 from proofq.workers import host as hosts
+from proofq.workers.answering import Answering
 from proofq.workers.attempt import Attempts, Performer, Prover
 from proofq.workers.bell import Bell
 from proofq.workers.door import Door
@@ -65,7 +66,8 @@ class Post:
 @dataclass(frozen=True)
 class Hands:
     """The parts that touch processes: the forkserver's pid, who starts agents, who proves, whether anything can still
-    be started, how all of it is let go, and what of an agent's environment is kept nowhere."""
+    be started, how all of it is let go, what of an agent's environment is kept nowhere, and who answers what attempts
+    ask."""
 
     forkserver_pid: int
     performer: Performer
@@ -73,6 +75,7 @@ class Hands:
     usable: Callable[[], bool]
     close: Callable[[], None]
     secrets: Callable[[AgentSpec], Collection[str]]
+    answering: Answering
 
 
 class Supervisor:
@@ -99,6 +102,7 @@ class Supervisor:
         self._drain_passed_on = False
         limits = Limits(settings.max_pickups, settings.max_deaths, settings.max_equal_crashes, settings.max_wait_s)
         self._owner = Owner(store, owner_id, settings.isolation_s, self._on_retired, self._on_orphan)
+        hands.answering.open(self._owner.holding)
         queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
         self._rq_rows = RqRows(store, self._owner, post.name, post.lane, post.slots, post.launcher_pid, queues)
         door = Door(store, limits, self._rq_rows.count)

@@ -15,6 +15,8 @@ import pytest
 
 from proofq.policies.agent import AgentSpec
 from proofq.workers import host, keys, proctree, serve
+from proofq.workers.answering import Answering
+from proofq.workers.clock import SystemClock
 from proofq.workers.expand import Expander
 from proofq.workers.perform import LocalPerformer
 from proofq.workers.record import Task
@@ -67,7 +69,7 @@ def test_what_a_slot_of_ours_still_runs_is_ended_by_number(tmp_path: Path, task:
     bench = Bench(config())
     try:
         expander = Expander(tmp_path, tmp_path / "state", {}, os.environ)
-        performer = LocalPerformer(bench.spawner, expander, lambda _: None)
+        performer = LocalPerformer(bench.spawner, expander, lambda _: None, Answering({}, SystemClock()))
         spec = AgentSpec("sleeps", "function", inputs_schema={"type": "object"}, reuse=9)
         start = partial(performer.start, baseline={}, timeout_s=10.0)
         first = start(performer.prepare(replace(task, attempt=1), spec, None))

@@ -40,7 +40,7 @@ def test_contract_codes() -> None:
         "OtherLayout",
         "UnknownAgent",
     }
-    assert {name for name, code in codes.items() if code == 7} == {"RedisUnavailable"}
+    assert {name for name, code in codes.items() if code == 7} == {"NoAnswer", "RedisUnavailable"}
     assert set(codes.values()) == {1, 2, 7}
 
 
