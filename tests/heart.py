@@ -15,6 +15,7 @@ from proofq.policies.settlement import Limits
 from proofq.workers import keys, rq_view
 from proofq.workers.clock import SystemClock
 from proofq.workers.door import Door, Event, Settled
+from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.record import Lease
 from proofq.workers.scripts import Argument, RedisRunner, Runner
 from proofq.workers.store import Birth, Store
@@ -95,9 +96,12 @@ class Heart:
         for owner in owners:
             self.store.enlist(owner, HOST, ISOLATION_MS, {"id": owner, "agents": AGENT})
 
-    def lease(self, owner: str = "o", slot: str = "0", request: str = "") -> Lease | None:
+    def lease(self, owner: str = "o", slot: str = "0", request: str = "", queues: Sequence[str] = ()) -> Lease | None:
         """The next task; None when there is none."""
-        return self.store.lease(owner, slot, request or self.clock.token(), [QUEUE], "worker", "host")
+        return self.store.lease(self.wish(owner, slot, request, queues))
+
+    def wish(self, owner: str = "o", slot: str = "0", request: str = "", queues: Sequence[str] = ()) -> Wish:
+        return Wish(owner, slot, request or self.clock.token(), queues or [QUEUE], "worker", "host")
 
     def held(self, owner: str = "o") -> Lease:
         """The next task, which must be there."""
@@ -105,9 +109,11 @@ class Heart:
         assert lease is not None
         return lease
 
-    def settled(self, lease: Lease, event: Event, give_up: GiveUp = at_once) -> Settled:
+    def settled(
+        self, lease: Lease, event: Event, give_up: GiveUp = at_once, wish: Callable[[], Wish | None] = no_wish
+    ) -> Settled:
         """An event that must be accepted."""
-        settled = self.door.settle(lease, event, give_up)
+        settled = self.door.settle(lease, event, give_up, wish)
         assert settled.ok, settled
         return settled
 
@@ -172,6 +178,13 @@ def _verify_followed(heart: Heart) -> Act:
     heart.store.enqueue(birth("f", after=["t"]))
     lease = heart.claimed()
     return lambda give_up: heart.settled(lease, Event("verify", "worker", verdict=VERDICT), give_up)
+
+
+def _verify_and_lease(heart: Heart) -> Act:
+    _queued(heart)
+    heart.store.enqueue(birth("u"))
+    lease, wish = heart.claimed(), heart.wish(request="r1")
+    return lambda give_up: heart.settled(lease, Event("verify", "worker", verdict=VERDICT), give_up, lambda: wish)
 
 
 def _follow(heart: Heart) -> Act:
@@ -318,6 +331,10 @@ REQUESTS: Final = (
         (*_HOLDER, keys.followers("t"), keys.FOLLOWING),
         (*_STARTED, _registry("finished"), _ENDED, keys.ended("verified")),
         "verified", "verify",
+    ),
+    Request(
+        "verify_and_lease", _verify_and_lease, _HOLDER,
+        (*_STARTED, _registry("finished"), _ENDED, keys.GRANTS + "o", keys.STRAYS, keys.PAUSED), "verified", "verify",
     ),
     Request(
         "lease", _lease,

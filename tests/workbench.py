@@ -10,6 +10,7 @@ from proofq.policies.failure import Failure
 from proofq.policies.settlement import Limits
 from proofq.workers import keys
 from proofq.workers.door import Door, Event, Settled
+from proofq.workers.leasing import Wish
 from proofq.workers.record import Lease
 from proofq.workers.session import Session
 
@@ -34,7 +35,8 @@ class Bench:
     def lease(self, task_id: str) -> Lease:
         """The lease of a queued task; nothing else may stand in its queue."""
         queue = self.store.read(task_id).queue
-        lease = self.store.lease(self.owner, "0", self.store.clock.token(), [queue], "bench-worker", "bench-host")
+        wish = Wish(self.owner, "0", self.store.clock.token(), [queue], "bench-worker", "bench-host")
+        lease = self.store.lease(wish)
         assert lease is not None
         assert lease.task.id == task_id
         return lease

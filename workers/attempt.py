@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from proofq.policies import ending, lifecycle, repair, settlement, stall, wiring
 from proofq.policies.agent import AgentSpec
@@ -20,6 +20,7 @@ from proofq.workers.clock import Clock
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import RedisUnavailable
 from proofq.workers.insist import insist
+from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.life import Life, Running, Wait, through
 from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner, Stop
 from proofq.workers.record import Lease, Task
@@ -28,6 +29,8 @@ from proofq.workers.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
+#: Parts of an attempt's life.
+Steps: TypeAlias = Generator[Wait, bool, None]
 #: Seconds within which a spawned agent must confirm its start.
 START_TIMEOUT_S = 10.0
 #: Seconds between two tries of a proof that could not tell.
@@ -99,13 +102,14 @@ class Attempts:
     #: Whether another live worker declares the agent otherwise, for inputs that do not fit this declaration.
     declared_otherwise: Callable[[AgentSpec], bool] = lambda _: False
 
-    def run(self, lease: Lease) -> None:
-        """One attempt, from its grant to its settlement. Raises nothing but `RedisUnavailable` when given up."""
-        through(self.life(lease), self.clock)
+    def run(self, lease: Lease, wish: Callable[[], Wish | None] = no_wish) -> Lease | None:
+        """One attempt, from its grant to its settlement. `wish`: what its slot wants by then; returns what it got.
+        Raises nothing but `RedisUnavailable` and `DamagedKey`, when given up."""
+        return through(self.life(lease, wish), self.clock)
 
-    def life(self, lease: Lease) -> Life:
+    def life(self, lease: Lease, wish: Callable[[], Wish | None] = no_wish) -> Life:
         """The same for who has better to do than to wait; any thread may go on with it."""
-        return self._holding(self.owner.hold(lease), self._live)
+        return self._holding(self.owner.hold(lease, wish), self._live)
 
     def adopt(self, lease: Lease) -> None:
         """Settles an attempt whose owner is gone: its proofs decide where they can, else it is lost."""
@@ -113,7 +117,7 @@ class Attempts:
 
     # --- steps -----------------------------------------------------------------------------------------------------
 
-    def _holding(self, held: Held, live: Callable[[Held], Life]) -> Life:
+    def _holding(self, held: Held, live: Callable[[Held], Steps]) -> Life:
         """One bad row, one bad declaration or one bug of ours ends one attempt, never the worker."""
         try:
             yield from live(held)
@@ -128,8 +132,9 @@ class Attempts:
         finally:
             self.suspects.leave(held.fence)
             self.owner.release(held)
+        return held.next
 
-    def _live(self, held: Held) -> Life:
+    def _live(self, held: Held) -> Steps:
         spec = self.agents[held.task.agent]
         if not self._admit(held):
             return
@@ -149,7 +154,7 @@ class Attempts:
             running.wait_ended(None)
             raise
 
-    def _started(self, held: Held, spec: AgentSpec, prepared: Any, running: Running) -> Life:
+    def _started(self, held: Held, spec: AgentSpec, prepared: Any, running: Running) -> Steps:
         """From the confirmed start to the settlement."""
         held.attach(running.kill, lambda: running.progress)
         facts: dict[str, Any] = {"pid": running.pid, "start_ticks": running.start_ticks}
@@ -289,7 +294,7 @@ class Attempts:
         """We ended it: the reason that killed says what is written."""
         self._settle(held, _EVENTS[reason](self.name, spec))
 
-    def _orphaned(self, held: Held) -> Life:
+    def _orphaned(self, held: Held) -> Steps:
         """Nothing of it runs, so there is nothing to wait for."""
         self._unknown_end(held)
         yield from ()
@@ -324,11 +329,12 @@ class Attempts:
         spec = self.agents.get(held.task.agent)
         told = replace(event, progress=evidence)
         shown = told if spec is None else told.without(self.secrets(spec))
-        settled = self.door.settle(held.lease, shown, give_up=self.leaving)
+        settled = self.door.settle(held.lease, shown, self.leaving, held.wish)
         if settled.ok and number:
             held.written(number, self.clock.boottime())
         if settled.lease is not None:
             held.lease = settled.lease
+        held.next = settled.next
         return settled.ok
 
 

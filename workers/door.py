@@ -16,6 +16,7 @@ from proofq.policies.failure import Failure
 from proofq.policies.settlement import Decision, Limits
 from proofq.workers import rq_view
 from proofq.workers.insist import insist
+from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.record import Lease, Task
 from proofq.workers.store import Move, Store, Written
 
@@ -82,13 +83,15 @@ class Event:
 @dataclass(frozen=True)
 class Settled:
     """What the door did. `ok`: the event is written; otherwise `state` is where the task stands and `reason` says why
-    it was refused. `lease` carries the task's new fields where it is still held."""
+    it was refused. `lease` carries the task's new fields where it is still held; `next` is the task that the slot got
+    with the end of this one."""
 
     ok: bool
     state: str
     event: str
     reason: str = ""
     lease: Lease | None = None
+    next: Lease | None = None
 
 
 class Door:
@@ -103,8 +106,15 @@ class Door:
         self._on_end = on_end
         self._clock = store.clock
 
-    def settle(self, lease: Lease, event: Event, give_up: Callable[[], bool] = lambda: False) -> Settled:
-        """An event of the holder of `lease`. While Redis is away it is tried again until `give_up()`.
+    def settle(
+        self,
+        lease: Lease,
+        event: Event,
+        give_up: Callable[[], bool] = lambda: False,
+        wish: Callable[[], Wish | None] = no_wish,
+    ) -> Settled:
+        """An event of the holder of `lease`. While Redis is away it is tried again until `give_up()`. `wish`: what is
+        asked for in the same step where the event ends the lease.
 
         `DamagedKey` when a key of the task stays damaged: the lease is still held then, and may be settled later.
 
@@ -119,10 +129,10 @@ class Door:
             why = f"the table has no {decision.event} from {task.state}"
             return self._refuse(task, decision.event, event.who, why, give_up)
         move = self._move(task, event, decision, to, lease)
-        written = self._write(move, give_up)
+        written = self._write(move, give_up, wish() if move.owner else None)
         if written.outcome == "cancel_asked":
             # Asked since this lease's fields were read: decide once more, knowing of it.
-            return self.settle(replace(lease, task=replace(task, cancel=True)), event, give_up)
+            return self.settle(replace(lease, task=replace(task, cancel=True)), event, give_up, wish)
         if not written.ok:
             return self._late(lease, move, written, give_up)
         kept = None
@@ -137,7 +147,7 @@ class Door:
             kept = replace(lease, task=replace(task, **fields))
         else:
             self._on_end(lease, to)
-        return Settled(True, to, decision.event, decision.reason, kept)
+        return Settled(True, to, decision.event, decision.reason, kept, written.next)
 
     def apply(self, task_id: str, event: Event, give_up: Callable[[], bool] = lambda: True) -> Settled:
         """An event of somebody who holds no lease: a human, a timer, another service. `UnknownTask` if there is none.
@@ -184,8 +194,8 @@ class Door:
         """Records that somebody tried what the table forbids; the task stays as it is. Raises as `apply` does."""
         return self._refuse(task, name, who, why, lambda: True)
 
-    def _write(self, move: Move, give_up: Callable[[], bool]) -> Written:
-        return insist(lambda: self.store.settle(move), self._clock, give_up, DAMAGED_S)
+    def _write(self, move: Move, give_up: Callable[[], bool], wish: Wish | None = None) -> Written:
+        return insist(lambda: self.store.settle(move, wish), self._clock, give_up, DAMAGED_S)
 
     # --- how an event becomes a move -------------------------------------------------------------------------------
 

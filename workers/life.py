@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeAlias
 
 from proofq.policies.ended import Ending
 from proofq.workers.clock import Clock
+from proofq.workers.record import Lease
 
 
 class Running(Protocol):
@@ -45,14 +45,18 @@ class Wait(NamedTuple):
     until_s: float | None
 
 
-#: What acts until it has to wait. It is told whether what it waited for has ended.
-Life: TypeAlias = Generator[Wait, bool, None]
+#: What acts until it has to wait. It is told whether what it waited for has ended, and leaves the lease that its slot
+#: got with its settlement.
+Life: TypeAlias = Generator[Wait, bool, Lease | None]
 
 
-def through(life: Life, clock: Clock) -> None:
-    """Live it, and wait in this thread."""
-    with suppress(StopIteration):
+def through(life: Life, clock: Clock) -> Lease | None:
+    """Live it, and wait in this thread; the lease that it leaves."""
+    try:
         wait = next(life)
         while True:
             rest_s = None if wait.until_s is None else max(0.0, wait.until_s - clock.boottime())
             wait = life.send(wait.running.wait_ended(rest_s))
+    except StopIteration as over:
+        left: Lease | None = over.value
+        return left

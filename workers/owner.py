@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from proofq.policies import isolation
+from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.record import Lease, Task
 from proofq.workers.store import Store
 
@@ -33,9 +34,12 @@ class Held:
     reason wins, since it is the one that killed.
     """
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, wish: Callable[[], Wish | None]) -> None:
         #: The lease with the task's newest fields; only the slot that holds it replaces it.
         self.lease = lease
+        #: What the slot wants once this lease has ended, and what it got with that.
+        self.wish = wish
+        self.next: Lease | None = None
         self._lock = threading.Lock()
         self._reason: Stop | None = None
         self._kill: Callable[[str], None] | None = None
@@ -134,8 +138,8 @@ class Owner:
     def isolation_ms(self) -> int:
         return round(self.isolation_s * 1000)
 
-    def hold(self, lease: Lease) -> Held:
-        held = Held(lease)
+    def hold(self, lease: Lease, wish: Callable[[], Wish | None] = no_wish) -> Held:
+        held = Held(lease, wish)
         with self._lock:
             self._held[held.task_id] = held
             self._granted[held.task_id] = self._beats

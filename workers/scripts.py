@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, Protocol
 
@@ -37,6 +37,9 @@ NAMES: Final = (
     "mend",
     "unlist",
 )
+
+#: The functions that a script needs beside those of common.lua, by the names of their files.
+PARTS: Final[Mapping[str, Sequence[str]]] = {"lease": ("leasing",), "settle": ("settling", "leasing")}
 
 Argument = str | bytes | int
 
@@ -97,12 +100,12 @@ class RedisRunner:
         released = TABLE[DEFERRED, "release"]
         prelude += f'local FOLLOWER = {{ waits = "{DEFERRED}", released = "{released}" }}\n'
         prelude += f'local LAYOUT = {{ major = "{layout.MAJOR}", minor = {layout.MINOR} }}\n'
-        prelude += (folder / "common.lua").read_text("utf-8")
         self._client = client
         self._own = threading.local() if own_connections else None
-        self._scripts = {
-            name: client.register_script(prelude + (folder / f"{name}.lua").read_text("utf-8")) for name in NAMES
-        }
+        self._scripts = {}
+        for name in NAMES:
+            parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("common", *PARTS.get(name, ()), name)]
+            self._scripts[name] = client.register_script(prelude + "".join(parts))
 
     def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
         try:

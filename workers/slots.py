@@ -19,11 +19,12 @@ from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable
 from proofq.workers.host import host_name
 from proofq.workers.insist import insist
+from proofq.workers.leasing import StaleOwner, UnreadableRow, Wish
 from proofq.workers.life import Life, Wait
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
-from proofq.workers.store import StaleOwner, Store, UnreadableRow
+from proofq.workers.store import Store
 from proofq.workers.threads import LATE_S, Threads
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Slots:
         while (slot := self._take_slot()) is not None:
             lease = None
             try:
-                lease = self._next(str(slot))
+                lease = self._next(slot)
             except (RedisUnavailable, DamagedKey) as problem:
                 log.warning("lease_unsettled", extra={"slot": slot, "problem": str(problem)})
             except Exception:
@@ -119,7 +120,7 @@ class Slots:
             if lease is None:
                 self._give_back(slot)
             else:
-                self._do(_Parked(slot, self._attempts.life(lease)))
+                self._do(self._begun(slot, lease))
 
     def _take_slot(self) -> int | None:
         """The next free slot, once there is one; None once no lease may be taken."""
@@ -133,24 +134,28 @@ class Slots:
             heapq.heappush(self._free, slot)
             self._changed.notify_all()
 
-    def _next(self, slot: str) -> Lease | None:
+    def _next(self, slot: int) -> Lease | None:
         """Asks for a task, and waits where there is none; None when one should look around again."""
         self._rung.clear()
-        lease = self._ask(slot) if self._usable() and not self._owner.isolated else None
+        lease = self._ask(slot)
         if lease is None and not self.stopping.is_set():
             self.idle.set()
             self._rung.wait(TICK_S)
         return lease
 
-    def _ask(self, slot: str) -> Lease | None:
-        if not self._queues:
+    def _wish(self, slot: int) -> Wish | None:
+        """What to ask for; None while nothing may begin here."""
+        if self.stopping.is_set() or not self._queues or self._owner.isolated or not self._usable():
             return None
         # Begin somewhere else each time, so that a busy queue does not starve those behind it.
         first = int(self._clock.jitter() * len(self._queues))
         queues = self._queues[first:] + self._queues[:first]
-        while not self.stopping.is_set():
+        return Wish(self._owner.id, str(slot), self._clock.token(), queues, self._name, host_name())
+
+    def _ask(self, slot: int) -> Lease | None:
+        while (wish := self._wish(slot)) is not None:
             try:
-                return self._lease(slot, self._clock.token(), queues)
+                return self._lease(wish)
             except UnreadableRow as problem:
                 log.error("row_damaged", extra={"problem": str(problem)})
             except StaleOwner as problem:
@@ -159,22 +164,29 @@ class Slots:
                 break
         return None
 
-    def _lease(self, slot: str, request: str, queues: Sequence[str]) -> Lease | None:
-        return insist(
-            lambda: self._store.lease(self._owner.id, slot, request, queues, self._name, host_name()),
-            self._clock,
-            self.stopping.is_set,
-        )
+    def _lease(self, wish: Wish) -> Lease | None:
+        return insist(lambda: self._store.lease(wish), self._clock, self.stopping.is_set)
 
     # --- attempts --------------------------------------------------------------------------------------------------
 
-    def _step(self, parked: _Parked) -> None:
-        """Take the next step of an attempt, in a hand's thread, and park it or free its slot."""
+    def _begun(self, slot: int, lease: Lease) -> _Parked:
+        return _Parked(slot, self._attempts.life(lease, partial(self._wish, slot)))
+
+    def _go_on(self, parked: _Parked) -> None:
+        """Take steps in this slot, in a thread for them, until it has to wait or is free."""
+        lease = self._step(parked)
+        while lease is not None:
+            lease = self._step(self._begun(parked.slot, lease))
+
+    def _step(self, parked: _Parked) -> Lease | None:
+        """Take the next step of an attempt, and park it or free its slot; the lease that its end brought, if it did."""
         wait = parked.wait
         try:
             told = next(parked.life) if wait is None else parked.life.send(wait.running.wait_ended(0))
-        except StopIteration:
-            pass
+        except StopIteration as over:
+            if over.value is not None:
+                following: Lease = over.value
+                return following
         except (RedisUnavailable, DamagedKey) as problem:
             log.warning("lease_unsettled", extra={"slot": parked.slot, "problem": str(problem)})
         except Exception:
@@ -182,8 +194,9 @@ class Slots:
             log.exception("slot_error", extra={"slot": parked.slot})
         else:
             self._park(parked, told)
-            return
+            return None
         self._give_back(parked.slot)
+        return None
 
     def _park(self, parked: _Parked, wait: Wait) -> None:
         with self._changed:
@@ -208,7 +221,7 @@ class Slots:
         self._do(parked)
 
     def _do(self, parked: _Parked) -> None:
-        if self._threads.do(partial(self._step, parked)):
+        if self._threads.do(partial(self._go_on, parked)):
             self._look.set()
 
     def _keep(self) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
@@ -18,6 +19,7 @@ from proofq.workers import keys, rq_view
 from proofq.workers.census import Census
 from proofq.workers.clock import Clock
 from proofq.workers.errors import UnknownTask
+from proofq.workers.leasing import StaleOwner, UnreadableRow, Wish
 from proofq.workers.reading import reading, text
 from proofq.workers.record import Lease, Task, parse_attempts
 from proofq.workers.scripts import Argument, DamagedKey, Runner
@@ -50,7 +52,7 @@ class Birth:
 
 @dataclass(frozen=True)
 class Move:
-    """One transition, ready to be written: see settle.lua for each member. `source` is the state it starts from."""
+    """One transition, ready to be written: see settling.lua for each member. `source` is the state it starts from."""
 
     id: str
     queue: str
@@ -80,13 +82,15 @@ class Move:
 class Written:
     """What became of a Move: done or already (it is written), changed (somebody else moved it), missing,
     cancel_asked (nothing is written, since somebody asked for its cancel meanwhile), or what forbids to wait for
-    `other`: unknown, ended (in `state`), met (there is nothing to wait for)."""
+    `other`: unknown, ended (in `state`), met (there is nothing to wait for). `next`: the lease that was asked for with
+    it, where it is written and there was one."""
 
     outcome: str
     now: int = 0
     state: str = ""
     fence: str = ""
     other: str = ""
+    next: Lease | None = None
 
     @property
     def ok(self) -> bool:
@@ -163,30 +167,24 @@ class Store:
         answer = self.call("enqueue", rq_view.compact(plan), *job)
         return answer[0].decode(), answer[1].decode()
 
-    def lease(self, owner: str, slot: str, request: str, queues: Sequence[str], who: str, host: str) -> Lease | None:
-        """The next task of the first of `queues` that has one; None when all are empty, or while workers are suspended.
-        `StaleOwner` if it may not, `UnreadableRow` when it was one that nobody can read: it is set aside, and the next
-        may be asked for."""
-        stamp = rq_view.stamp(self.clock.wall())
-        answer = self.call(
-            "lease", owner, slot, request, self.clock.token(), stamp, who, host,
-            lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], *queues,
-        )  # fmt: skip
-        word = answer[0].decode()
-        if word == "granted":
-            task_id = answer[1].decode()
-            try:
-                task = Task.parse(task_id, answer[4])
-            except ValueError as problem:
-                self.set_aside(task_id, owner, "", str(problem))
-                raise UnreadableRow(str(problem)) from problem
-            return Lease(task, answer[2].decode(), owner, slot)
-        if word not in {"empty", "suspended"}:
-            raise StaleOwner(word)
-        return None
+    def lease(self, wish: Wish) -> Lease | None:
+        """The next task; None when there is none, or while workers are suspended. `StaleOwner` if it may not,
+        `UnreadableRow` when it was one that nobody can read: it is set aside, and the next may be asked for."""
+        return self._granted(wish, self.call("lease", *wish.arguments(self.clock)))
 
-    def settle(self, move: Move) -> Written:
-        """Writes one transition, if the task still stands where the move starts (under its fence, if it has one)."""
+    def _granted(self, wish: Wish, answer: list[Any]) -> Lease | None:
+        try:
+            return wish.granted(answer)
+        except UnreadableRow as problem:
+            self.set_aside(problem.task_id, wish.owner, "", str(problem))
+            raise
+
+    def settle(self, move: Move, wish: Wish | None = None) -> Written:
+        """Writes one transition, if the task still stands where the move starts (under its fence, if it has one).
+
+        `wish`: what the slot that is free by it asks for, in the same step; whatever is the matter with that shows
+        once the slot asks again.
+        """
         plan: dict[str, Any] = {
             "id": move.id,
             "rid": move.request or self.clock.token(),
@@ -216,13 +214,18 @@ class Store:
         if move.after:
             plan["after"] = list(move.after)
         # Words of agents and libraries may hold half a surrogate pair; they must not keep an attempt from its end.
-        answer = self.call("settle", rq_view.compact(plan).encode("utf-8", "replace"))
+        wanted = wish.arguments(self.clock) if wish else []
+        answer = self.call("settle", rq_view.compact(plan).encode("utf-8", "replace"), *wanted)
         word = answer[0].decode()
         if word == "changed":
             return Written(word, state=answer[1].decode(), fence=answer[2].decode())
         if word in {"unknown", "ended", "met"}:
             return Written(word, state=answer[-1].decode(), other=answer[1].decode())
-        return Written(word, now=int(answer[1]) if len(answer) > 1 else 0)
+        written = Written(word, now=int(answer[1]) if len(answer) > 1 else 0)
+        if wish and len(answer) > 2:
+            with suppress(StaleOwner, UnreadableRow):
+                return replace(written, next=self._granted(wish, answer[2]))
+        return written
 
     def set_aside(self, task_id: str, owner: str, queue: str, reason: str) -> None:
         """Takes a task whose row nobody can read out of its lease and off all times; it stands among the strays."""
@@ -386,11 +389,3 @@ class Store:
         with reading(keys.CATALOGUE):
             rows = self.client.hgetall(keys.CATALOGUE)
         return {name.decode(): json.loads(value) for name, value in rows.items()}
-
-
-class UnreadableRow(Exception):
-    """A lease was granted of a task whose row nobody can read; the row has been set aside."""
-
-
-class StaleOwner(Exception):
-    """An owner that is buried, forgotten or late with its beat asked for a lease."""

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -335,7 +336,11 @@ class Supervisor:
         """A lease of ours that no slot knows of: nothing runs for it, so it is lost and settled at once."""
         try:
             task = self._store.read(task_id)
-        except (UnknownTask, DamagedKey, RedisUnavailable, ValueError):
+        except ValueError as problem:
+            with suppress(DamagedKey, RedisUnavailable):
+                self._store.set_aside(task_id, self._owner.id, "", str(problem))
+            return
+        except (UnknownTask, DamagedKey, RedisUnavailable):
             return
         if task.fence == fence and task.owner == self._owner.id:
             self._adopt_later(Lease(task, fence, self._owner.id, task.slot))

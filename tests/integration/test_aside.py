@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from proofq.workers import keys
+from proofq.workers.leasing import UnreadableRow
 from proofq.workers.record import Task
 from proofq.workers.scripts import DamagedKey
-from proofq.workers.store import UnreadableRow
 from tests.heart import QUEUE, Heart, birth
 
 

@@ -29,7 +29,7 @@ def _birth(name: str, queue: str) -> Birth:
 
 def _lease_any(heart: Heart, request: str = "") -> Lease | None:
     queues = [keys.queue_of("work", AGENT), OTHER]
-    return heart.store.lease("o", "0", request or heart.clock.token(), queues, "worker", "host")
+    return heart.lease(request=request, queues=queues)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_paused_agent_is_paused_in_both_lanes(redis_client: redis.Redis) -> No
     queue = keys.queue_of("meta", AGENT)
     heart.store.enqueue(_birth("t", queue))
     pausing.pause(heart.store, AGENT, "somebody")
-    assert heart.store.lease("o", "0", "r", [queue], "worker", "host") is None
+    assert heart.lease(queues=[queue]) is None
 
 
 def test_what_runs_goes_on(heart: Heart) -> None:
@@ -135,7 +135,7 @@ def test_what_it_costs(heart: Heart) -> None:
 
     def cost(queues: list[str]) -> dict[str, int]:
         heart.client.config_resetstat()
-        assert heart.store.lease("o", "0", heart.clock.token(), queues, "worker", "host") is None
+        assert heart.lease(queues=queues) is None
         return {name: calls(name) for name in ("evalsha", "hkeys", "hexists", "hget", "hmget")}
 
     empty = [f"work.none{number}" for number in range(30)]

@@ -14,7 +14,7 @@ from proofq.workers import keys
 from proofq.workers.audit import Audit
 from proofq.workers.door import Event
 from proofq.workers.scripts import NAMES, DamagedKey
-from tests.heart import HOST, ISOLATION_MS, QUEUE, REQUESTS, Heart, Request, birth
+from tests.heart import HOST, ISOLATION_MS, QUEUE, REQUESTS, VERDICT, Heart, Request, birth
 
 pytestmark = pytest.mark.both_binaries
 
@@ -91,6 +91,41 @@ def test_who_is_queued_in_no_queue_is_found_again(redis_client: redis.Redis, eve
     assert contradictions(heart) == []
     assert heart.held().task.id == "t"
     assert heart.lease() is None
+
+
+@pytest.mark.parametrize("event", ["give_back", "requeue", "due", "replay"])
+def test_nobody_is_queued_where_nobody_looks(redis_client: redis.Redis, event: str) -> None:
+    """Queue and strays are both a stranger's key: nothing is written, and the request goes through afterwards."""
+    heart = Heart(redis_client)
+    act = next(request for request in REQUESTS if request.name == event).ready(heart)
+    with planted(heart, keys.rq_queue(QUEUE)):
+        heart.client.set(keys.STRAYS, "stranger")
+        before = heart.dump()
+        with pytest.raises(DamagedKey, match="nothing was written"):
+            act(lambda: True)
+        assert heart.dump() == before
+        heart.client.delete(keys.STRAYS)
+    act(lambda: True)
+    assert contradictions(heart) == []
+    assert heart.held().task.id == "t"
+
+
+def test_a_follower_waits_until_somebody_would_find_it(redis_client: redis.Redis) -> None:
+    """Its queue and the strays are a stranger's key when what it waits for ends: it is released once they are not."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.store.enqueue(birth("p"))
+    heart.store.enqueue(birth("t", after=["p"]))
+    lease = heart.claimed()
+    with planted(heart, keys.rq_queue(QUEUE)):
+        heart.client.set(keys.STRAYS, "stranger")
+        heart.settled(lease, Event("verify", "worker", verdict=VERDICT))
+        assert heart.store.read("t").state == "deferred"
+        heart.client.delete(keys.STRAYS)
+    assert heart.store.watch(HOST).followed == ["p"]
+    heart.store.call("follow", "p", 100, "2026-01-01T00:00:00Z", "worker", "[]", "[]")
+    assert contradictions(heart) == []
+    assert heart.held().task.id == "t"
 
 
 @pytest.mark.parametrize("key", ROWS)

@@ -13,11 +13,12 @@ from proofq.workers.attempt import Attempts
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
 from proofq.workers.insist import insist
+from proofq.workers.leasing import StaleOwner, Wish
 from proofq.workers.owner import Owner
 from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
-from proofq.workers.store import StaleOwner, Store
+from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
 from tests.simulation.guard import Guard
 from tests.simulation.hub import Hub, Link, Party, Signal, SimClock
@@ -229,8 +230,8 @@ class Incarnation(Party):
             while not self.stopping:
                 try:
                     lease = self._next(slot)
-                    if lease is not None:
-                        self.attempts.run(lease)
+                    while lease is not None:
+                        lease = self.attempts.run(lease, lambda: self._wish(slot))
                 except (RedisUnavailable, DamagedKey):
                     pass
         finally:
@@ -245,23 +246,26 @@ class Incarnation(Party):
         self._turn.on = False
         try:
             self._rung.on = False
-            lease = None if self.owner.isolated or self.forkserver_dead else self._ask(slot)
+            lease = self._ask(slot)
             if lease is None:
                 self._rung.wait(IDLE_S)
             return lease
         finally:
             self._turn.ring()
 
-    def _ask(self, slot: str) -> Lease | None:
-        request = self.clock.token()
+    def _wish(self, slot: str) -> Wish | None:
+        if self.stopping or self.owner.isolated or self.forkserver_dead:
+            return None
         first = int(self.clock.jitter() * len(self.queues))
         queues = self.queues[first:] + self.queues[:first]
+        return Wish(self.owner_id, slot, self.clock.token(), queues, self.name, self.host)
+
+    def _ask(self, slot: str) -> Lease | None:
+        wish = self._wish(slot)
+        if wish is None:
+            return None
         try:
-            return insist(
-                lambda: self.store.lease(self.owner_id, slot, request, queues, self.name, self.host),
-                self.clock,
-                lambda: self.stopping,
-            )
+            return insist(lambda: self.store.lease(wish), self.clock, lambda: self.stopping)
         except StaleOwner:
             return None
 

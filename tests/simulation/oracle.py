@@ -169,6 +169,9 @@ class Oracle:
             if plan["bell"]:
                 self.fleet.ring(plan["bell"])
             self._look_at_followers(task_id)
+        if word in {"done", "already"} and len(answer) > 2:
+            granted: list[Any] = answer[2]
+            self._after_lease(party, (arguments[0], *arguments[2:]), granted, granted[0].decode())
 
     def _after_its_turn(self, task_id: str) -> None:
         """Who was asked to run after others never does before all of them have ended in success."""

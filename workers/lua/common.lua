@@ -52,6 +52,13 @@ local function unfit(id)
   return misfit({{K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}}) or broken_number(id)
 end
 
+-- As `misfit`, for a queue that a task is to stand in: where it is no list the task goes among the strays, and where
+-- those are no hash either nobody would ever find it.
+local function no_room_in(queue)
+  if typed(K.RQ_QUEUE .. queue, 'list') then return nil end
+  return misfit({{K.STRAYS, 'hash'}})
+end
+
 -- The JSON array or object in a text; nil for anything else.
 local function decoded(text)
   local fine, value = pcall(cjson.decode, text)
@@ -174,8 +181,8 @@ local function wait_for(id, open)
   for _, other in ipairs(open) do redis.call('RPUSH', K.FOLLOWERS .. other, id) end
 end
 
--- Tells one follower that `id` ended in success; false where its rows are damaged. The last it waited for releases it.
--- Whoever calls has seen that the due are a zset.
+-- Tells one follower that `id` ended in success; false where its rows or its queue are damaged. The last it waited for
+-- releases it. Whoever calls has seen that the due are a zset.
 local function tell(follower, id, state, now, wall, who)
   if unfit(follower) then return false end
   local row = redis.call('HMGET', K.TASK .. follower, 'state', 'after_open', 'queue', 'not_before', 'attempt')
@@ -185,6 +192,7 @@ local function tell(follower, id, state, now, wall, who)
     if other == id then named = true else left[#left + 1] = other end
   end
   if not named then return true end
+  if no_room_in(row[3]) then return false end
   local reason, due = 'task ' .. id .. ' is ' .. state, tonumber(row[4])
   if #left == 0 then
     redis.call('HDEL', K.TASK .. follower, 'after_open')

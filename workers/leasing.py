@@ -1,0 +1,68 @@
+"""What a slot with room asks Redis for, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proofq.policies import lifecycle
+from proofq.workers import rq_view
+from proofq.workers.clock import Clock
+from proofq.workers.record import Lease, Task
+from proofq.workers.scripts import Argument
+
+
+class UnreadableRow(Exception):
+    """A lease was granted of a task whose row nobody can read, which must be set aside."""
+
+    def __init__(self, task_id: str, problem: str) -> None:
+        super().__init__(problem)
+        self.task_id = task_id
+
+
+class StaleOwner(Exception):
+    """An owner that is buried, forgotten or late with its beat asked for a lease."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The next task of the first of `queues` that has one, for a slot of `owner`; `who` and `host` are its worker's.
+
+    Sent again under the same `request` it is given the same task.
+    """
+
+    owner: str
+    slot: str
+    request: str
+    queues: Sequence[str]
+    who: str
+    host: str
+
+    def arguments(self, clock: Clock) -> list[Argument]:
+        """As leasing.lua takes them."""
+        stamp = rq_view.stamp(clock.wall())
+        return [
+            self.owner, self.slot, self.request, clock.token(), stamp, self.who, self.host,
+            lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], *self.queues,
+        ]  # fmt: skip
+
+    def granted(self, answer: list[Any]) -> Lease | None:
+        """What leasing.lua gave; None when all queues are empty, or while workers are suspended. Raises StaleOwner and
+        UnreadableRow."""
+        word = answer[0].decode()
+        if word == "granted":
+            task_id = answer[1].decode()
+            try:
+                task = Task.parse(task_id, answer[4])
+            except ValueError as problem:
+                raise UnreadableRow(task_id, str(problem)) from problem
+            return Lease(task, answer[2].decode(), self.owner, self.slot)
+        if word not in {"empty", "suspended"}:
+            raise StaleOwner(word)
+        return None
+
+
+def no_wish() -> Wish | None:
+    """Of who wants no further task."""
+    return None
