@@ -26,7 +26,9 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' --extra web --constraints requirements.lock --no-annotate pyproject.toml \
 		--output-file deploy/requirements.lock
-	@if grep -nE '://|^-|file:| @ ' requirements.lock deploy/requirements.lock; then echo "lock: a place of this machine got into it" >&2; exit 1; fi
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' --group peers --output-file benchmarks/peers.lock
+	@if grep -nE '://|^-|file:| @ ' requirements.lock deploy/requirements.lock benchmarks/peers.lock; then echo "lock: a place of this machine got into it" >&2; exit 1; fi
 
 .PHONY: demo
 demo: setup ## the main job on an embedded Redis, shown live; within 90 s
@@ -62,8 +64,12 @@ audit-deps: setup ## known vulnerabilities of the locked packages; fails when th
 docs: setup ## draw the generated pages of docs/ anew
 	@$(BIN)/python -m proofq.workers.draw docs
 
+.PHONY: peers
+peers: setup ## make .venv-peers from its lock: what the bench measures beside us
+	@$(BIN)/python .ci/peers.py
+
 .PHONY: bench
-bench: setup ## side by side with stock rq: speed, latency, Redis commands, memory
+bench: peers ## side by side with stock rq, dramatiq, saq, arq and celery: speed, latency, Redis commands, memory
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-waiting

@@ -21,10 +21,10 @@ VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 
 
-def packages_fingerprint() -> str:
+def packages_fingerprint(lock: Path) -> str:
     """What the installed packages depend on: the lock, this place (a venv cannot move), this Python."""
     place = f"{ROOT}\n{sys.version}\n{os.path.realpath(sys.executable)}"
-    return hashlib.sha256(LOCK.read_bytes() + place.encode()).hexdigest()
+    return hashlib.sha256(lock.read_bytes() + place.encode()).hexdigest()
 
 
 def project_fingerprint() -> str:
@@ -37,44 +37,52 @@ def project_fingerprint() -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def fits(stamp: str, wanted: str) -> bool:
+def fits(stamp: Path, wanted: str) -> bool:
     """Whether the step that leaves this stamp was completed from exactly these inputs."""
-    path = VENV / stamp
-    return path.is_file() and path.read_text() == wanted
+    return stamp.is_file() and stamp.read_text() == wanted
 
 
-def starts() -> bool:
-    """Whether the interpreter of .venv still starts (the Python it links to may have been removed)."""
+def starts(where: Path, imports: str) -> bool:
+    """Whether the interpreter of a venv still starts (the Python it links to may have been removed)."""
     try:
-        return subprocess.run([VENV / "bin" / "python", "-c", "import rq"], capture_output=True).returncode == 0
+        return subprocess.run([where / "bin" / "python", "-c", imports], capture_output=True).returncode == 0
     except OSError:
         return False
 
 
-def pip(*args: str) -> None:
-    """Run the pip of .venv; its own message explains a failure."""
-    command = [VENV / "bin" / "python", "-m", "pip", "-qq", "--disable-pip-version-check", *args]
+def pip(where: Path, *args: str) -> None:
+    """Run the pip of a venv; its own message explains a failure."""
+    command = [where / "bin" / "python", "-m", "pip", "-qq", "--disable-pip-version-check", *args]
     if subprocess.run(command, cwd=ROOT).returncode != 0:
         sys.exit(f"setup: `pip {' '.join(args)}` failed; its message is above")
 
 
-def main() -> None:
-    """Bring .venv up to date."""
+def packages(where: Path, pins: Path, imports: str) -> None:
+    """Bring a venv up to date with its lock; `imports` is a statement that works in one that is whole."""
     if sys.version_info < (3, 11):  # noqa: UP036 - told plainly
         sys.exit(f"setup: proofq needs Python 3.11 or 3.12; {sys.executable} is older. Name one with PYTHON=...")
-    packages, project = packages_fingerprint(), project_fingerprint()
+    wanted = packages_fingerprint(pins)
+    with (ROOT / f"{where.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if fits(where / ".packages", wanted) and starts(where, imports):
+            return
+        version = ".".join(map(str, sys.version_info[:3]))
+        print(f"setup: making {where.name} with Python {version} from {pins.name}", file=sys.stderr)
+        if where.exists():
+            shutil.rmtree(where)
+        venv.create(where, with_pip=True, symlinks=True)
+        pip(where, "install", "--no-deps", "--require-hashes", "--requirement", str(pins))
+        (where / ".packages").write_text(wanted)
+
+
+def main() -> None:
+    """Bring .venv up to date."""
+    packages(VENV, LOCK, "import rq")
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (fits(".packages", packages) and starts()):
-            version = ".".join(map(str, sys.version_info[:3]))
-            print(f"setup: making .venv with Python {version} from {LOCK.name}", file=sys.stderr)
-            if VENV.exists():
-                shutil.rmtree(VENV)
-            venv.create(VENV, with_pip=True, symlinks=True)
-            pip("install", "--no-deps", "--require-hashes", "--requirement", LOCK.name)
-            (VENV / ".packages").write_text(packages)
-        if not fits(".project", project):
-            pip("install", "--no-deps", "--no-build-isolation", "--editable", ".")
+        project = project_fingerprint()
+        if not fits(VENV / ".project", project):
+            pip(VENV, "install", "--no-deps", "--no-build-isolation", "--editable", ".")
             (VENV / ".project").write_text(project)
 
 

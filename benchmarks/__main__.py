@@ -1,19 +1,31 @@
-"""`make bench`: prints a table, writes every figure to `--json FILE`. Exit code 1 if something was not measured."""
+"""`make bench`: prints tables, writes every figure to `--json FILE`. Exit code 1 if something was not measured."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks import measures, report
-from benchmarks.measures import SIDES, WrongResult
+from benchmarks import beside_peers, beside_stock, quiet, report
+from benchmarks.measures import WrongResult
+from benchmarks.quiet import Loads
+
+PARTS = {"stock": beside_stock, "peers": beside_peers}
+#: What may be said of all parts, beside what each of them takes.
+_ABOUT = {
+    "tasks": (int, 300, "tasks of one round where each has a process"),
+    "fast_tasks": (int, 3000, "tasks of one round of async agents, and of the peers"),
+    "rounds": (int, 5, "rounds, each side in turn"),
+    "samples": (int, 1000, "samples of latency, over all rounds"),
+    "count": (int, 100, "tasks whose commands are counted where each has a process"),
+    "fast_count": (int, 1000, "the same of async agents and of the peers"),
+    "idle_s": (float, 60.0, "seconds of idling"),
+    "quiet_within_s": (float, 0.0, "seconds that a round may wait for others to be quiet"),
+}
 
 
 def main() -> int:
@@ -21,69 +33,40 @@ def main() -> int:
     options = _options()
     console = Console()
     said = Console(stderr=True, quiet=options.quiet)
+    figures: dict[str, Any] = {
+        "settings": {name: getattr(options, name) for name in _ABOUT},
+        "machine": quiet.machine(),
+    }
+    loads = Loads(options.quiet_within_s)
     try:
-        figures = _measure(options, said)
+        for name in options.parts or PARTS:
+            said.print(f"part {name}")
+            figures[name] = PARTS[name].measure(options, said, loads)
     except (WrongResult, AssertionError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
-    report.show(figures, console)
+    figures["before"] = loads.figures()
+    for name in options.parts or PARTS:
+        PARTS[name].show(figures[name], console)
+    report.show_machine(figures, console)
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 
-def _measure(options: argparse.Namespace, said: Console) -> dict[str, Any]:
-    """Every figure, by measure and side. Each measurement has servers and processes of its own."""
-    rates: dict[str, list[float]] = {name: [] for name in SIDES}
-    cpu: dict[str, list[float]] = {name: [] for name in SIDES}
-    delays: dict[str, list[float]] = {name: [] for name in SIDES}
-    loads = []
-    for number in range(1, options.rounds + 1):
-        for name, kind in SIDES.items():
-            loads.append(measures.load())
-            for kept, figure in zip((rates[name], cpu[name]), measures.throughput(kind, options.tasks), strict=True):
-                kept.append(figure)
-            said.print(f"round {number}, {name}: {rates[name][-1]:.0f} tasks/s (load {loads[-1]:.1f})")
-        for name, kind in SIDES.items():
-            delays[name] += measures.latency(kind, -(-options.samples // options.rounds))
-            said.print(f"round {number}, {name}: {1000 * statistics.median(delays[name]):.1f} ms to the first line")
-    counted = {name: measures.commands(kind, options.count) for name, kind in SIDES.items()}
-    said.print(f"idle for {options.idle_s:g} s")
-    idle = measures.idle(options.idle_s)
-    return {
-        "settings": {name: getattr(options, name) for name in ("tasks", "rounds", "samples", "count", "idle_s")},
-        "machine": {**measures.machine(), "load_before_each_round": loads},
-        "throughput": {name: {"rounds": each, "median": statistics.median(each)} for name, each in rates.items()},
-        "cpu_ms_per_task": {name: {"rounds": each, "median": statistics.median(each)} for name, each in cpu.items()},
-        "latency_ms": {name: report.quantiles(each) for name, each in delays.items()},
-        "commands": {
-            name: {
-                "per_task": seen.per_task,
-                "workers": _per_task(seen.workers, seen.tasks),
-                "producer": _per_task(seen.producer, seen.tasks),
-                "commandstats": _per_task(seen.all, seen.tasks),
-            }
-            for name, (seen, _) in counted.items()
-        },
-        "kib_per_task": {name: kept for name, (_, kept) in counted.items()},
-        "idle_commands_per_s": idle,
-    }
-
-
-def _per_task(counts: Counter[str], tasks: int) -> dict[str, float]:
-    return {name: round(count / tasks, 2) for name, count in counts.most_common() if count}
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description="This queue beside stock RQ, in one run.")
-    parser.add_argument("--tasks", type=int, default=300, help="tasks of one round of throughput (default 300)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, each side in turn (default 5)")
-    parser.add_argument("--samples", type=int, default=1000, help="samples of latency, over all rounds (default 1000)")
-    parser.add_argument("--count", type=int, default=100, help="tasks whose commands are counted (default 100)")
-    parser.add_argument("--idle-s", type=float, default=60.0, help="seconds of idling (default 60)")
+    parser = argparse.ArgumentParser(prog="make bench", description="This queue beside others, in one run.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default all)")
+    for name, (kind, default, about) in _ABOUT.items():
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, default=default, help=f"{about} (default {default:g})")
     parser.add_argument("--json", metavar="FILE", help="write every figure there")
     parser.add_argument("--quiet", action="store_true", help="say nothing on the way")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name in options.parts:
+        if name not in PARTS:
+            parser.error(f"there is no part {name}; choose from {', '.join(PARTS)}")
+    return options
 
 
 if __name__ == "__main__":

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import random
 import select
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.monitor import Monitor
-from benchmarks.sides import SLOTS, Ours, Side, Stock
-from proofq.workers import redis_binary
-from tests.servers import binaries
+from benchmarks.sides import Ours, Side, Stock
 from tests.waiting import until
 
 SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, Stock)}
@@ -49,30 +45,43 @@ class _Gates:
 
     def __init__(self, side: Side) -> None:
         self._go = side.files / "go"
-        ups = [side.files / f"up-{number}" for number in range(SLOTS)]
+        ups = [side.files / f"up-{number}" for number in range(side.gates)]
         for up in ups:
             side.enqueue("gate", out=side.out(), up=str(up), go=str(self._go))
-        until(lambda: all(up.exists() for up in ups), WITHIN_S, f"{SLOTS} gates of {side.name}")
+        until(lambda: sum(up.exists() for up in ups) >= side.places, WITHIN_S, f"{side.places} gates of {side.name}")
 
     def open(self) -> None:
         """Let every slot go on."""
         self._go.touch()
 
 
-def throughput(kind: type[Side], tasks: int) -> tuple[float, float]:
-    """Tasks a second, from the moment all slots may begin until the last of `tasks` tasks has finished; and the
-    milliseconds of CPU that one took of all processes but the server and the harness."""
+@dataclass(frozen=True)
+class Round:
+    """Tasks a second, and milliseconds of CPU a task: by what the workers' processes are, and of the server."""
+
+    tasks_per_s: float
+    by_role: dict[str, float]
+    server_ms: float
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of all processes but the server and the harness."""
+        return sum(self.by_role.values())
+
+
+def throughput(kind: type[Side], tasks: int) -> Round:
+    """From the moment all places may begin until the last of `tasks` tasks has finished."""
     with kind() as side:
         side.connect()
         gates = _Gates(side)
-        for _ in range(tasks):
-            side.enqueue("write", out=side.out())
-        begun, used_s = time.monotonic(), side.cpu_s()
+        side.enqueue_many("write", tasks)
+        used, served_ms, begun = side.cpu_ms(), side.server_ms(), time.monotonic()
         gates.open()
-        side.wait_done(tasks + SLOTS, WITHIN_S)
-        took_s, used_s = time.monotonic() - begun, side.cpu_s() - used_s
-        _check(side, tasks + SLOTS)
-    return tasks / took_s, 1000 * used_s / tasks
+        side.wait_done(tasks + side.gates, WITHIN_S)
+        took_s, then, served_ms = time.monotonic() - begun, side.cpu_ms(), side.server_ms() - served_ms
+        _check(side, tasks + side.gates)
+    by_role = {role: (then.get(role, 0.0) - used.get(role, 0.0)) / tasks for role in {*used, *then}}
+    return Round(tasks / took_s, by_role, served_ms / tasks)
 
 
 def commands(kind: type[Side], tasks: int) -> tuple[Commands, float]:
@@ -84,16 +93,17 @@ def commands(kind: type[Side], tasks: int) -> tuple[Commands, float]:
         side.connect(tcp=True)
         gates = _Gates(side)
         gates.open()
-        side.wait_done(SLOTS, WITHIN_S)
+        side.wait_done(side.gates, WITHIN_S)
+        side.settle()
         before_bytes, before = _memory(side), _stats(side)
         with Monitor(side.server.socket, side.harness) as monitor:
-            for _ in range(tasks):
-                side.enqueue("write", out=side.out())
+            side.enqueue_many("write", tasks)
             producer = monitor.harness_so_far()
-            side.wait_done(tasks + SLOTS, WITHIN_S)
+            side.wait_done(tasks + side.gates, WITHIN_S)
+            side.settle()
         everything = _stats(side) - before
         kept = (_memory(side) - before_bytes) / tasks / 1024
-        _check(side, tasks + SLOTS)
+        _check(side, tasks + side.gates)
     seen = monitor.seen
     looking = seen.harness - producer + Counter({"echo": 2, "monitor": 1, "info": 1})
     return Commands(tasks, seen.workers, producer, everything - looking), kept
@@ -129,7 +139,7 @@ def idle(for_s: float) -> dict[str, float]:
             side.connect()
             gates = _Gates(side)
             gates.open()
-            side.wait_done(SLOTS, WITHIN_S)
+            side.wait_done(side.gates, WITHIN_S)
         # What follows the last task is not idling.
         time.sleep(2.0)
         with Monitor(ours.server.socket, ours.harness) as mine, Monitor(stock.server.socket, stock.harness) as theirs:
@@ -169,18 +179,3 @@ def _read_time(descriptor: int) -> float:
     if not ready:
         raise WrongResult("a task did not start within 30 s")
     return float(os.read(descriptor, 64))
-
-
-def load() -> float:
-    """How busy the machine has been in the last minute, with us and beside us."""
-    return os.getloadavg()[0]
-
-
-def machine() -> dict[str, Any]:
-    """What was measured on."""
-    server = redis_binary.identify(binaries()[0])
-    return {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "server": f"{server.product} {server.version}",
-    }

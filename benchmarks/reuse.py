@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measures
+from benchmarks import quiet
 from benchmarks.sides import Ours
-from proofq.workers import proctree
 
 WARM_UP = 20
 WITHIN_S = 300.0
@@ -24,45 +21,6 @@ class Both(Ours):
     """A worker for both agents, of which a round enqueues one."""
 
     _agents = ("write", "write_reused")
-
-    def cpu_ms(self) -> defaultdict[str, float]:
-        """Milliseconds of CPU so far, by what the processes are; a task's process counts once it has ended, too."""
-        assert self._process is not None
-        used: defaultdict[str, float] = defaultdict(float)
-        processes = proctree.snapshot()
-        launcher = self._process.pid
-        below = [one.pid for one in proctree.descendants(launcher, processes)]
-        for pid in [launcher, *below]:
-            own, ended = _ticks_ms(pid)
-            role = "launcher" if pid == launcher else _role(pid, processes[pid].ppid)
-            used[role] += own
-            # Of those it has waited for; whoever runs in the middle of a round is in it already.
-            used["ended children"] += ended
-        return used
-
-
-def _role(pid: int, parent: int) -> str:
-    words = _arguments(pid)
-    if words and words == _arguments(parent):
-        # A fork of the forkserver: it has the very arguments of who forked it.
-        return "tasks"
-    return next((word.rpartition(".")[2] for word in words if word.startswith("proofq.workers.")), "other")
-
-
-def _arguments(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    except OSError:
-        return []
-
-
-def _ticks_ms(pid: int) -> tuple[float, float]:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[11:15]
-    except OSError:
-        return 0.0, 0.0
-    own, ended = int(fields[0]) + int(fields[1]), int(fields[2]) + int(fields[3])
-    return 1000 * own / os.sysconf("SC_CLK_TCK"), 1000 * ended / os.sysconf("SC_CLK_TCK")
 
 
 def one_round(agent: str, tasks: int) -> dict[str, float]:
@@ -103,7 +61,7 @@ def main() -> int:
         print(f"bench-reuse: {problem}", file=sys.stderr)
         return 1
     medians = {name: _medians(found) for name, found in rounds.items()}
-    figures: dict[str, Any] = {"machine": measures.machine(), "load": measures.load(), "median": medians}
+    figures: dict[str, Any] = {"machine": quiet.machine(), "load": quiet.look().load, "median": medians}
     print(json.dumps(figures, indent=1))
     if options.json:
         Path(options.json).write_text(json.dumps({**figures, "rounds": rounds}, indent=1) + "\n")

@@ -16,8 +16,9 @@ from typing import Any
 import redis
 from rq import Queue
 
+from benchmarks import roles
 from proofq.policies import lifecycle
-from proofq.workers import keys, known_agents, proctree, producer, session
+from proofq.workers import keys, known_agents, producer, session
 from proofq.workers.known_agents import KnownAgent
 from proofq.workers.producer import Request
 from tests.servers import PrivateServer, binaries
@@ -38,6 +39,8 @@ class Side(ABC):
     template = PROJECT
     #: Processes that serve, and so speak to Redis while idle.
     processes = 0
+    #: Tasks at a time, and how many gates it takes to hold all of these places: more where a process fetches ahead.
+    places = gates = SLOTS
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="pqbench-"))
@@ -94,6 +97,14 @@ class Side(ABC):
         self._count += 1
         return str(self.files / f"{self._count:06}")
 
+    def enqueue_many(self, what: str, count: int) -> None:
+        """Enqueue so many tasks, each with a path of its own."""
+        for _ in range(count):
+            self.enqueue(what, out=self.out())
+
+    def settle(self) -> None:  # noqa: B027 - most sides say that a task is done once all of it is
+        """Wait until what follows the done tasks has been written, too."""
+
     def done(self) -> int:
         """Tasks in RQ's registry of the finished: the same look at both sides."""
         pipe = self.harness.pipeline(transaction=False)
@@ -107,10 +118,16 @@ class Side(ABC):
 
     def cpu_s(self) -> float:
         """CPU seconds used so far by all its processes, those that have ended included; the server's are not."""
+        return sum(self.cpu_ms().values()) / 1000
+
+    def cpu_ms(self) -> dict[str, float]:
+        """The same in milliseconds, by what the processes are; see `roles.cpu_ms`."""
         assert self._process is not None
-        processes = proctree.snapshot()
-        pids = [self._process.pid, *(one.pid for one in proctree.descendants(self._process.pid, processes))]
-        return sum(_cpu_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
+        return roles.cpu_ms(self._process.pid)
+
+    def server_ms(self) -> float:
+        """Milliseconds of CPU used so far by its server."""
+        return roles.ticks_ms(self.server.pid)[0]
 
     # --- what differs ----------------------------------------------------------------------------------------------
 
@@ -173,7 +190,7 @@ class Ours(Side):
         return [f"{task.id} is {task.state}" for task in tasks if task.state != lifecycle.VERIFIED]
 
     def _command(self) -> list[str]:
-        return [_program("proofq"), "worker"]
+        return [program("proofq"), "worker"]
 
     def _queues(self) -> list[str]:
         return [keys.queue_of("work", name) for name in self._agents]
@@ -202,7 +219,7 @@ class Stock(Side):
 
     def _command(self) -> list[str]:
         options = ["-n", str(SLOTS), "-u", self.server.url, "--logging-level", "WARNING", "bench"]
-        return [_program("rq"), "worker-pool", *options]
+        return [program("rq"), "worker-pool", *options]
 
     def _queues(self) -> list[str]:
         return ["bench"]
@@ -211,16 +228,7 @@ class Stock(Side):
         return bool(self.harness.scard("rq:workers") == SLOTS)
 
 
-def _cpu_ticks(pid: int) -> int:
-    """User and system time of a process and of the children it has waited for."""
-    try:
-        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return 0
-    return sum(int(field) for field in line.rpartition(")")[2].split()[11:15])
-
-
-def _program(name: str) -> str:
+def program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measures
+from benchmarks import quiet
 from benchmarks.sides import Ours
 from proofq.policies import lifecycle
 from proofq.workers import keys, proctree
@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the makespan (default 5)")
     parser.add_argument("--json", metavar="FILE", help="write every figure there")
     options = parser.parse_args()
-    figures: dict[str, Any] = {"machine": measures.machine(), "load": measures.load()}
+    figures: dict[str, Any] = {"machine": quiet.machine(), "load": quiet.look().load}
     try:
         figures["async"] = memory("sleeps", options.async_count)
         figures["command"] = memory("sleeps_command", options.command_count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -43,5 +44,33 @@ def first_line(ctx: Any, out: str, fifo: str) -> str:
 @proofq.agent(timeout_s=60, reuse=100, proofs=[WRITTEN])
 def write_reused(ctx: Any, out: str) -> str:
     """The same as `write`, a hundred in a process."""
+    Path(out).write_text("done\n")
+    return "done"
+
+
+@proofq.agent(timeout_s=60, proofs=[WRITTEN])
+async def write_async(ctx: Any, out: str) -> str:
+    """The same as `write`, in the process that all async attempts of a worker share."""
+    Path(out).write_text("done\n")
+    return "done"
+
+
+@proofq.agent(timeout_s=300, proofs=[WRITTEN])
+async def gate_async(ctx: Any, out: str, up: str, go: str) -> str:
+    """Hold a slot until `go` exists."""
+    Path(up).touch()
+    while not Path(go).exists():
+        await asyncio.sleep(0.02)
+    Path(out).write_text("done\n")
+    return "done"
+
+
+@proofq.agent(timeout_s=60, proofs=[WRITTEN])
+async def first_line_async(ctx: Any, out: str, fifo: str) -> str:
+    """Say when the first line ran."""
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    descriptor = os.open(fifo, os.O_WRONLY)
+    os.write(descriptor, f"{now:.9f}\n".encode())
+    os.close(descriptor)
     Path(out).write_text("done\n")
     return "done"

@@ -12,6 +12,8 @@ import pytest
 import redis
 
 from benchmarks.monitor import Monitor
+from benchmarks.peers import Peer
+from benchmarks.quiet import MOST_BUSY, Loads
 from benchmarks.report import quantiles
 from benchmarks.sides import Ours, free_port
 from proofq.workers.scripts import RedisRunner
@@ -69,6 +71,10 @@ def test_a_verified_task_takes_six_commands() -> None:
     assert monitor.seen.workers.keys() <= {"evalsha", "ping", "hello", "client"}
 
 
+def _bench(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "benchmarks", *words], cwd=ROOT, capture_output=True, text=True)
+
+
 def test_quantiles_are_by_nearest_rank() -> None:
     """Of 1,000 samples p99 is one of the largest eleven, and the last is the largest."""
     found = quantiles([number / 1000 for number in range(1000, 0, -1)])
@@ -80,12 +86,10 @@ def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
     """The whole run with five tasks: every figure is there and possible, and each task took the commands it takes."""
     out = tmp_path / "figures.json"
     options = ["--tasks", "5", "--rounds", "1", "--samples", "3", "--count", "5", "--idle-s", "2", "--quiet"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *options, "--json", str(out)], cwd=ROOT, capture_output=True, text=True
-    )
+    done = _bench("stock", *options, "--json", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "at least stock's" in done.stdout
-    figures = json.loads(out.read_text())
+    figures = json.loads(out.read_text())["stock"]
     for side in ("proofq", "rq"):
         assert figures["throughput"][side]["median"] > 0
         assert figures["cpu_ms_per_task"][side]["median"] > 1
@@ -100,3 +104,44 @@ def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
     assert ours["commandstats"]["lpop"] == 1
     assert stock["producer"]["rpush"] == 1
     assert stock["workers"]["blmove"] >= 1
+
+
+@pytest.mark.skipif(not Peer.installed(), reason="`make peers` installs what the bench measures beside us")
+@pytest.mark.timeout(300)
+def test_the_peers_do_the_same_work(tmp_path) -> None:
+    """A few tasks on every side: each has figures, and each peer's commands are those of its own way."""
+    out = tmp_path / "figures.json"
+    options = ["--rounds", "1", "--tasks", "5", "--fast-tasks", "20", "--count", "5", "--fast-count", "20", "--quiet"]
+    done = _bench("peers", *options, "--json", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("looked at") == 5
+    figures = json.loads(out.read_text())
+    assert set(figures["before"]) == {"loaded", "load_before_each_round", "cores_busy_before_each_round"}
+    sides = figures["peers"]
+    assert set(sides) == {"proofq async", "rq", "dramatiq", "saq", "arq", "celery"}
+    for side in sides.values():
+        assert side["tasks_per_s"]["median"] > 0
+        assert side["cpu_ms_per_task"]["median"] > 0
+        assert side["commands_per_task"] > 2
+        assert side["kib_per_task"] >= 0
+    assert sides["proofq async"]["commands"]["producer"] == {"evalsha": 1}
+    assert {"serve", "verifier", "tasks"} <= set(sides["proofq async"]["cpu_ms_per_task"]["by_process"])
+    assert sides["dramatiq"]["commands"]["producer"] == {"evalsha": 1}
+    assert sides["celery"]["commands"]["producer"] == {"lpush": 1}
+    assert sides["saq"]["commands"]["workers"]["blmove"] == 1
+    assert sides["arq"]["commands"]["workers"]["psetex"] == 1
+
+
+def test_a_busy_machine_is_called_one() -> None:
+    """A core that others use counts, its user having to say nothing; so does the load, which is only told."""
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        loads = Loads()
+        before = loads.before_round()
+    finally:
+        for one in spinning:
+            one.kill()
+            one.wait()
+    assert before.busy > MOST_BUSY
+    assert loads.loaded
+    assert loads.figures()["load_before_each_round"] == [round(before.load, 2)]

@@ -21,6 +21,11 @@ def _declared() -> set[str]:
     return {canonicalize_name(Requirement(text).name) for text in texts}
 
 
+def _peers() -> set[str]:
+    """What `make bench` measures beside us."""
+    return {canonicalize_name(Requirement(text).name) for text in PROJECT["dependency-groups"]["peers"]}
+
+
 def test_every_pin_is_exact_and_hashed() -> None:
     """Each line of the lock is a package at one exact version with its hashes, or belongs to one."""
     requirements = [Requirement(text) for text, _ in PINS]
@@ -44,4 +49,14 @@ def test_lock_covers_what_is_declared() -> None:
 def test_every_dependency_has_its_reason() -> None:
     """docs/dependencies.md has a row for every declared dependency, and for none that is not declared."""
     rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE)
-    assert {canonicalize_name(name) for name in rows} == _declared()
+    assert {canonicalize_name(name) for name in rows} == _declared() | _peers()
+
+
+def test_the_peers_are_locked_apart() -> None:
+    """What the bench measures beside us has a lock of its own, as exact and with no place in it."""
+    lock = (ROOT / "benchmarks" / "peers.lock").read_text()
+    assert not re.search(r"://|^-|(?<!\w)file:| @ |^\s*--(?!hash=)|\s/\w", lock, re.MULTILINE)
+    pins = re.findall(r"^([^\s#-][^\\]*?) \\\n    --hash=sha256:[0-9a-f]{64}", lock, re.MULTILINE)
+    locked = {canonicalize_name(Requirement(text).name) for text in pins}
+    assert _peers() - locked == set()
+    assert not _peers() & _declared()
