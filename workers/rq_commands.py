@@ -11,8 +11,9 @@ from typing import Any, Final
 from proofq.workers import keys
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import Error
+from proofq.workers.lanes import Share
 from proofq.workers.owner import Held, Owner
-from proofq.workers.rq_rows import MOST
+from proofq.workers.rq_rows import shown
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +27,13 @@ class RqCommands:
     """Of the supervisor of one lane. `shut_down` asks its whole worker to drain, however often it is called."""
 
     def __init__(
-        self, name: str, lane: str, slots: int, owner: Owner, door: Door, shut_down: Callable[[], None]
+        self, name: str, lane: str, slots: Share, owner: Owner, door: Door, shut_down: Callable[[], None]
     ) -> None:
         self._owner = owner
         self._door = door
         self._shut_down = shut_down
         #: Channel -> slot. A lease that was taken over is held by the slot "reaper", which has no row.
-        of_slots = [*map(str, range(min(slots, MOST))), keys.REAPER_SLOT]
+        of_slots = [*shown(slots), keys.REAPER_SLOT]
         self._slots = {keys.RQ_COMMANDS + keys.rq_worker_name(name, lane, slot): slot for slot in of_slots}
 
     @property

@@ -12,6 +12,7 @@ from typing import Final
 
 from proofq.policies.lifecycle import SUCCESS
 from proofq.workers import host, keys, rq_view
+from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.rounds import Rounds
@@ -22,22 +23,27 @@ EVERY_S: Final = 5.0
 EXPIRE_S: Final = 60
 #: Rows written in one step at most: some 25 microseconds each, for which Redis serves nobody else.
 PIECE: Final = 64
-#: Slots that get a row; of more, nobody would read the list.
+#: Slots of a lane that get a row; of more, nobody would read the list.
 MOST: Final = 1000
+
+
+def shown(slots: Share) -> list[str]:
+    """The slots that have a row."""
+    return [str(slot) for slot in range(slots.first, min(slots.first + slots.count, MOST))]
 
 
 class RqRows:
     """`name`, `lane`, `slots` and `pid` (the launcher's) are the supervisor's; `queues` those it leases from."""
 
     def __init__(
-        self, store: Store, owner: Owner, name: str, lane: str, slots: int, pid: int, queues: Sequence[str]
+        self, store: Store, owner: Owner, name: str, lane: str, slots: Share, pid: int, queues: Sequence[str]
     ) -> None:
         self._store = store
         self._owner = owner
         self._pid = pid
         self._queues = list(queues)
         self._birth = store.clock.wall()
-        self._names = {str(slot): keys.rq_worker_name(name, lane, str(slot)) for slot in range(min(slots, MOST))}
+        self._names = {slot: keys.rq_worker_name(name, lane, slot) for slot in shown(slots)}
         self._lock = threading.Lock()
         self._succeeded: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""`python -m proofq.workers.serve`: one lane's supervisor process, put together and run.
+"""`python -m proofq.workers.serve`: a supervisor's process, put together and run.
 
 The launcher starts it with its post and the settings on the command line, the Redis URL in PROOFQ_REDIS_URL, and the
 reading end of its lifeline pipe. Exit codes: see supervisor.py; 2 for a project that cannot be served.
@@ -32,6 +32,7 @@ from proofq.workers.errors import BadInput, Error
 from proofq.workers.expand import WITHHELD, Expander
 from proofq.workers.forkserver import Config
 from proofq.workers.guard import OwnerMarker
+from proofq.workers.lanes import Share
 from proofq.workers.preload import Preload
 from proofq.workers.prove import LocalProver
 from proofq.workers.record import Task, parse_attempts
@@ -95,7 +96,8 @@ def _serve(options: argparse.Namespace) -> int:
         client = connection.connect(url)
         store = Store(client, RedisRunner(client, own_connections=True), clock)
         agents = _served(_declared(spawner, mine.root), options.queues.split())
-        post = Post(options.name, options.lane, options.slots, options.burst, os.getppid())
+        share = Share(options.first_slot, options.slots)
+        post = Post(options.name, options.lane, share, options.burst, os.getppid())
         supervisor = Supervisor(post, mine.settings, store, agents, _hands(spawner, mine, store, agents), owner_id)
         if guards_lost:
             supervisor.on_guard_lost(guards_lost[0])
@@ -199,6 +201,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lane", required=True)
     parser.add_argument("--queues", default="", help="queues to serve, separated by spaces; default all of the project")
     parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--first-slot", type=int, default=0, help="number of the first of them within the lane")
     parser.add_argument("--settings", required=True, help="settings given on the command line, as JSON")
     parser.add_argument("--lifeline-fd", type=int, required=True)
     parser.add_argument("--burst", action="store_true")

@@ -15,6 +15,7 @@ from proofq.workers.errors import BadInput, DeclarationError, Error
 
 #: More slots than this is a mistake: most attempts are at least one process.
 MAX_SLOTS = 4096
+MAX_SUPERVISORS = 64
 MAX_COUNT = 1_000_000
 #: Ten years, as for the times of an agent.
 MAX_SECONDS = 315_360_000.0
@@ -36,6 +37,9 @@ class Settings:
     slots: int = 8
     #: The same for the meta lane; 0 starts none.
     meta_slots: int = 1
+    #: Supervisors that share the slots of a lane, each with a forkserver and a verifier of its own. One is enough for
+    #: agents that run for seconds; each further one costs some 100 MiB.
+    supervisors: int = 1
     #: A silent owner loses its leases after this; it stops its own agents 10 s before. At least 12.
     isolation_s: float = 90.0
     #: What running attempts get to end by themselves after TERM.
@@ -127,6 +131,8 @@ def _bounds(name: str) -> tuple[float, float]:
         return _LEAST_S.get(name, 0.0), MAX_SECONDS
     if name in ("slots", "meta_slots"):
         return (1 if name == "slots" else 0), MAX_SLOTS
+    if name == "supervisors":
+        return 1, MAX_SUPERVISORS
     return (0 if name == "disk_quota_mib" else 1), MAX_COUNT
 
 

@@ -19,6 +19,7 @@ from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable
 from proofq.workers.host import host_name
 from proofq.workers.insist import insist
+from proofq.workers.lanes import Share
 from proofq.workers.leasing import StaleOwner, UnreadableRow, Wish
 from proofq.workers.life import Life, Wait
 from proofq.workers.owner import Owner
@@ -42,14 +43,15 @@ class _Parked:
 
 
 class Slots:
-    """Room for `count` attempts from `queues`. Redis is asked by one thread, while idle once a tick or when rung.
+    """Room for attempts from `queues`, with the numbers of `share`. Redis is asked by one thread, while idle once a
+    tick or when rung.
 
     `usable` says whether attempts can be started at all. `stopping` (set by a drain) ends each slot after its attempt.
     """
 
     def __init__(
         self,
-        count: int,
+        share: Share,
         queues: Sequence[str],
         store: Store,
         owner: Owner,
@@ -64,12 +66,12 @@ class Slots:
         self._name = name
         self._usable = usable
         self._clock: Clock = store.clock
-        self._threads = Threads(count, self._clock)
+        self._threads = Threads(share.count, self._clock)
         self._rung = threading.Event()
         self._changed = threading.Condition(threading.Lock())
         #: The lowest number first, so that a slot that is in use stays the same one where there is little to do.
-        self._free = list(range(count))
-        self._count = count
+        self._free = list(range(share.first, share.first + share.count))
+        self._count = share.count
         self._parked: set[_Parked] = set()
         self._due_s = math.inf
         self._look = threading.Event()

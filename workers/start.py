@@ -1,4 +1,4 @@
-"""Starts a worker: this process becomes its launcher, with one lane for work and one for meta."""
+"""Starts a worker: this process becomes its launcher, with supervisors for work and for meta."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proofq.workers import clock, fork, host, launcher, logs
+from proofq.workers.lanes import Share, shares
 from proofq.workers.launcher import LaneCommand
 from proofq.workers.project import Project
 
@@ -42,19 +43,20 @@ def run(
         # A relative one would be looked for from the lane's own place.
         env["PROOFQ_CONFIG"] = str(mine.config_path)
     commands = [
-        LaneCommand(lane, _argv(mine, post, lane, slots, options, burst), env)
+        LaneCommand(lane, _argv(mine, post, lane, share, options, burst), env)
         for lane, slots in lanes.items()
-        if slots > 0
+        for share in shares(slots, mine.settings.supervisors)
     ]
     return launcher.launch(commands, burst=burst)
 
 
 def _argv(
-    mine: Project, post: Sequence[str], lane: str, slots: int, options: Mapping[str, Any], burst: bool
+    mine: Project, post: Sequence[str], lane: str, share: Share, options: Mapping[str, Any], burst: bool
 ) -> list[str]:
     argv = [
         *fork.fresh_interpreter("proofq.workers.serve"),
-        "--root", str(mine.root), *post, "--lane", lane, "--slots", str(slots),
+        "--root", str(mine.root), *post, "--lane", lane,
+        "--slots", str(share.count), "--first-slot", str(share.first),
         "--settings", json.dumps(dict(options)),
     ]  # fmt: skip
     return [*argv, "--burst"] if burst else argv

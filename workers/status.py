@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies import lifecycle
-from proofq.workers import connection, fleet, keys, pausing
+from proofq.workers import connection, fleet, keys, lanes, pausing
 from proofq.workers.census import Census, QueueHead
 from proofq.workers.clock import iso
 from proofq.workers.connection import Condition
@@ -39,7 +39,7 @@ class Status:
         return {
             **{lane: self.counts(lane) for lane in LANES},
             "gates": [],
-            "workers": [_worker(owner) for owner in self.owners],
+            "workers": [_worker(owner) for owner in self.lanes()],
             "incidents": [],
             "oldest_queued": None if oldest is None else {"id": oldest.head, "age_s": self.age_s(oldest)},
             "unserved": [{"lane": one.lane, "agent": one.agent, "queued": one.length} for one in self.unserved()],
@@ -56,6 +56,10 @@ class Status:
     def counts(self, lane: str) -> dict[str, int]:
         """How many tasks of a lane are in each state, in the order of a task's life."""
         return {state: self.census.lanes[lane].get(state, 0) for state in lifecycle.STATES}
+
+    def lanes(self) -> list[Owner]:
+        """A row for each lane of each worker."""
+        return lanes.merged(self.owners)
 
     def oldest(self) -> QueueHead | None:
         """The queue whose first task was enqueued before all others'."""

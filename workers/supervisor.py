@@ -1,4 +1,5 @@
-"""The supervisor of one lane: many slots, one owner, one forkserver. It holds Redis and settles; it runs no agent.
+"""The supervisor of a lane, or of a share of its slots: one owner, one forkserver. It holds Redis and settles; it runs
+no agent.
 
 serve.py puts it together. Exit codes: 0 drained or burst done, 75 begin again (a guard died, or the fleet has buried
 this owner).
@@ -28,6 +29,7 @@ from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
 from proofq.workers.folders import Folders
 from proofq.workers.insist import insist, tries
+from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner, Stop
 from proofq.workers.purge import Purger
 from proofq.workers.reaper import Reaper
@@ -59,7 +61,7 @@ class Post:
 
     name: str
     lane: str
-    slots: int
+    share: Share
     burst: bool
     launcher_pid: int
 
@@ -105,9 +107,9 @@ class Supervisor:
         self._owner = Owner(store, owner_id, settings.isolation_s, self._on_retired, self._on_orphan)
         hands.answering.open(self._owner.holding)
         queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
-        self._rq_rows = RqRows(store, self._owner, post.name, post.lane, post.slots, post.launcher_pid, queues)
+        self._rq_rows = RqRows(store, self._owner, post.name, post.lane, post.share, post.launcher_pid, queues)
         door = Door(store, limits, self._rq_rows.count)
-        self._rq_commands = RqCommands(post.name, post.lane, post.slots, self._owner, door, self._shut_down)
+        self._rq_commands = RqCommands(post.name, post.lane, post.share, self._owner, door, self._shut_down)
         self._attempts = Attempts(
             door,
             self._owner,
@@ -126,7 +128,7 @@ class Supervisor:
             store, door, self._owner, self._host, post.name, agents, self._adopt_later
         )  # fmt: skip
         self._queues = frozenset(queues)
-        self._slots = Slots(post.slots, queues, store, self._owner, self._attempts, post.name, self._usable)
+        self._slots = Slots(post.share, queues, store, self._owner, self._attempts, post.name, self._usable)
         self._purger = Purger(store, settings.retention)
         quota = settings.disk_quota_mib * 1024 * 1024
         self._folders = Folders(store, settings.state_dir, settings.retention.files_s, quota)
@@ -165,7 +167,8 @@ class Supervisor:
         self._slots.start()
         self._describe("ready")
         self._thread(self._clean, "folders")
-        log.info("worker_ready", extra={"lane": self._post.lane, "slots": self._post.slots, "owner": self._owner.id})
+        serves = {"lane": self._post.lane, "slots": self._post.share.count, "owner": self._owner.id}
+        log.info("worker_ready", extra=serves)
         self._serve()
         self._drain()
         self._leave()
@@ -177,7 +180,8 @@ class Supervisor:
             "id": self._owner.id,
             "name": self._post.name,
             "lane": self._post.lane,
-            "slots": self._post.slots,
+            "slots": self._post.share.count,
+            "first_slot": self._post.share.first,
             "host": hosts.host_name(),
             "launcher_pid": self._post.launcher_pid,
             "state": "starting",

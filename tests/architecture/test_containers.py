@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
 import subprocess
 import tomllib
 from importlib.metadata import entry_points
@@ -198,12 +199,18 @@ def test_the_redis_of_the_services_is_safe(tmp_path: Path, redis_binary: str) ->
         place.parent.rmdir()
 
 
+def _listens(place: Path) -> bool:
+    """The file of a socket is there a moment before anybody listens on it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(place)) == 0
+
+
 def _ask_until_right(place: Path) -> None:
     from proofq.workers import connection
     from proofq.workers.errors import RedisUnavailable
     from tests.waiting import until
 
-    until(place.exists, 15, "the socket of Redis")
+    until(lambda: _listens(place), 15, "a Redis that listens")
     with pytest.raises(RedisUnavailable, match="refuses the user or password"):
         connection.connect(f"unix://{place}")
     client = connection.connect(f"unix://:word@{place}")

@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer
 
 from proofq.policies import lifecycle
 from proofq.workers import connection, known_agents, producer
+from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner
 from proofq.workers.rq_rows import RqRows
 from tests.commands import Project
@@ -183,7 +184,7 @@ class Ours:
         """Held by a supervisor, whose rows are written."""
         owner = Owner(self.store, self.bench.owner, 600.0, lambda: None, lambda *_: None)
         owner.hold(self.bench.run(task_id))
-        RqRows(self.store, owner, WORKER, "work", 1, os.getpid(), [QUEUE]).say(draining=False)
+        RqRows(self.store, owner, WORKER, "work", Share(0, 1), os.getpid(), [QUEUE]).say(draining=False)
 
 
 # --- both ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def test_defaults_are_the_contracts() -> None:
         "state_dir": ROOT / ".proofq",
         "slots": 8,
         "meta_slots": 1,
+        "supervisors": 1,
         "isolation_s": 90.0,
         "drain_s": 30.0,
         "max_pickups": 5,
@@ -74,7 +75,7 @@ def test_the_state_directory(value: str, expected: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ({"slot": 1}, "unknown key 'slot' of [worker]; known are slots, meta_slots, isolation_s, "),
+        ({"slot": 1}, "unknown key 'slot' of [worker]; known are slots, meta_slots, supervisors, "),
         ({"state_dir": "x"}, "unknown key 'state_dir'"),
         ({"slots": 0}, "slots is 0; it is a whole number from 1 to 4096"),
         ({"slots": True}, "slots is True; it is a whole number"),

@@ -62,9 +62,9 @@ def workers(output: Output) -> None:
     A worker is starting, ready (it takes tasks) or draining; silent or dead ones are listed until what they held has
     been taken over.
     """
-    from proofq.workers import fleet, session
+    from proofq.workers import fleet, lanes, session
 
-    found = fleet.owners(session.open_store().store)
+    found = lanes.merged(fleet.owners(session.open_store().store))
     if output.as_json:
         output.items(_item(one) for one in found)
     elif found:

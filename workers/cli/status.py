@@ -53,7 +53,7 @@ def _print(output: Output, found: Status) -> None:
     if found.owners:
         output.table(
             ["worker", "host", "pid", "lane", "state", "busy", "tasks"],
-            ([each.name, each.host, each.pid, each.lane, each.state, *_load(each)] for each in found.owners),
+            ([each.name, each.host, each.pid, each.lane, each.state, *_load(each)] for each in found.lanes()),
         )
     else:
         output.line("no workers; `proofq worker` starts one")

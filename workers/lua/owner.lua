@@ -28,10 +28,10 @@ if verb == 'forget' and deadline > now then return {'kept'} end
 
 -- Its slots are no workers of RQ's any more. Rows that a later owner of the same worker has written stay.
 local function drop_rq_rows()
-  local row = redis.call('HMGET', K.OWNER .. owner, 'name', 'lane', 'slots', 'agents')
-  local slots, gone = tonumber(row[3] or ''), {}
+  local row = redis.call('HMGET', K.OWNER .. owner, 'name', 'lane', 'slots', 'agents', 'first_slot')
+  local slots, first, gone = tonumber(row[3] or ''), tonumber(row[5] or '0') or 0, {}
   if not row[1] or not row[2] or not slots or slots > 1000 then return end
-  for slot = 0, slots - 1 do
+  for slot = first, first + slots - 1 do
     local key = K.RQ_WORKER .. rq_worker(row[1], row[2], string.format('%d', slot))
     if redis.call('TYPE', key).ok == 'hash' and redis.call('HGET', key, 'owner') == owner then
       redis.call('DEL', key)
