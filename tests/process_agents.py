@@ -53,6 +53,11 @@ def touch(ctx, path):
     Path(path).touch()
 
 
+async def touch_async(ctx, path):
+    """The same, of an async agent."""
+    touch(ctx, path)
+
+
 def echo(ctx, **inputs):
     """Everything the child knows of its surroundings, and its inputs."""
     return {
