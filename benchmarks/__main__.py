@@ -10,11 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import beside_peers, beside_stock, quiet, report
+from benchmarks import beside_peers, beside_stock, dispatch, million, quiet, report
 from benchmarks.measures import WrongResult
 from benchmarks.quiet import Loads
 
-PARTS = {"stock": beside_stock, "peers": beside_peers}
+PARTS = {"stock": beside_stock, "peers": beside_peers, "dispatch": dispatch, "million": million}
 #: What may be said of all parts, beside what each of them takes.
 _ABOUT = {
     "tasks": (int, 300, "tasks of one round where each has a process"),
@@ -24,6 +24,9 @@ _ABOUT = {
     "count": (int, 100, "tasks whose commands are counted where each has a process"),
     "fast_count": (int, 1000, "the same of async agents and of the peers"),
     "idle_s": (float, 60.0, "seconds of idling"),
+    "rq_samples": (int, 1000, "samples of idle dispatch of plain RQ's producers"),
+    "waiting": (int, 1_000_000, "tasks that wait in the part million"),
+    "calls": (int, 3000, "calls of each kind that are timed there"),
     "quiet_within_s": (float, 0.0, "seconds that a round may wait for others to be quiet"),
 }
 

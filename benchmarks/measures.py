@@ -7,13 +7,16 @@ import random
 import select
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from benchmarks.monitor import Monitor
 from benchmarks.sides import Ours, Side, Stock
 from tests.waiting import until
 
 SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, Stock)}
+S = TypeVar("S", bound=Side)
 #: Samples before those that count: the first ones load what later ones find loaded.
 WARM_UP = 20
 #: Seconds before a measurement is given up.
@@ -109,27 +112,41 @@ def commands(kind: type[Side], tasks: int) -> tuple[Commands, float]:
     return Commands(tasks, seen.workers, producer, everything - looking), kept
 
 
-def latency(kind: type[Side], samples: int) -> list[float]:
-    """Seconds from just before the enqueue call to the agent's first line, one task at a time on an idle side."""
-    found = []
+def latency(kind: type[Side], samples: int, *, warm_up: int = WARM_UP, pause_s: float = 0.015) -> list[float]:
+    """Seconds from just before the enqueue call to the agent's first line, one task at a time on an idle side.
+
+    `pause_s`: the next one follows up to so long after the last has finished.
+    """
     with kind() as side:
-        side.connect()
-        fifo = side.files / "fifo"
-        os.mkfifo(fifo)
-        # Both ends, so that no task waits in open() for a reader.
-        descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
-        try:
-            for number in range(samples + WARM_UP):
-                begun = time.clock_gettime(time.CLOCK_MONOTONIC)
-                side.enqueue("first_line", out=side.out(), fifo=str(fifo))
-                found.append(_read_time(descriptor) - begun)
-                side.wait_done(number + 1, WITHIN_S)
-                # Apart from each other, and in step with no timer of either side.
-                time.sleep(0.005 + 0.015 * random.random())
-        finally:
-            os.close(descriptor)
-        _check(side, samples + WARM_UP)
-    return found[WARM_UP:]
+        return _latency(side, samples, warm_up, pause_s)
+
+
+def latency_and(kind: type[S], samples: int, look: Callable[[S], list[float]]) -> tuple[list[float], list[float]]:
+    """The same, and what `look` finds of these tasks afterwards."""
+    with kind() as side:
+        found = _latency(side, samples, WARM_UP, 0.015)
+        return found, look(side)[-samples:]
+
+
+def _latency(side: Side, samples: int, warm_up: int, pause_s: float) -> list[float]:
+    found = []
+    side.connect()
+    fifo = side.files / "fifo"
+    os.mkfifo(fifo)
+    # Both ends, so that no task waits in open() for a reader.
+    descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        for number in range(samples + warm_up):
+            begun = time.clock_gettime(time.CLOCK_MONOTONIC)
+            side.enqueue("first_line", out=side.out(), fifo=str(fifo))
+            found.append(_read_time(descriptor) - begun)
+            side.wait_done(number + 1, WITHIN_S)
+            # Apart from each other, and in step with no timer of either side.
+            time.sleep(0.005 + pause_s * random.random())
+    finally:
+        os.close(descriptor)
+    _check(side, samples + warm_up)
+    return found[warm_up:]
 
 
 def idle(for_s: float) -> dict[str, float]:

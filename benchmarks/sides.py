@@ -11,7 +11,7 @@ import sys
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 from rq import Queue
@@ -54,7 +54,7 @@ class Side(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             self._command(),
             cwd=self.project,

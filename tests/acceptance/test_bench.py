@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import redis
+from rich.console import Console
 
+from benchmarks.million import WaitingQueue
 from benchmarks.monitor import Monitor
 from benchmarks.peers import Peer
 from benchmarks.quiet import MOST_BUSY, Loads
 from benchmarks.report import quantiles
 from benchmarks.sides import Ours, free_port
+from proofq.workers.audit import Audit
 from proofq.workers.scripts import RedisRunner
 from tests.servers import PrivateServer, binaries
 
@@ -145,3 +148,37 @@ def test_a_busy_machine_is_called_one() -> None:
     assert before.busy > MOST_BUSY
     assert loads.loaded
     assert loads.figures()["load_before_each_round"] == [round(before.load, 2)]
+
+
+def test_idle_dispatch_is_measured_of_both_producers(tmp_path) -> None:
+    """A few samples: our producers are quicker than a look around, and plain RQ's are served by one."""
+    out = tmp_path / "figures.json"
+    done = _bench("dispatch", "--samples", "5", "--rq-samples", "1", "--quiet", "--json", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(out.read_text())["dispatch"]
+    assert figures["ours"]["samples"] == figures["ours_to_lease"]["samples"] == 5
+    assert 0 <= figures["ours_to_lease"]["p50"] < figures["ours"]["p50"] + 1
+    assert figures["plain_rq"]["samples"] == 1
+    assert figures["plain_rq"]["max"] > 0
+
+
+def test_waiting_tasks_are_filled_in_as_enqueued(tmp_path) -> None:
+    """Sixty tasks made by the loader wait like enqueued ones, are leased, and each call is timed on both servers."""
+    out = tmp_path / "figures.json"
+    done = _bench("million", "--waiting", "60", "--calls", "10", "--quiet", "--json", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(out.read_text())["million"]
+    assert figures["waiting"] == 60
+    assert 500 < figures["fill"]["bytes_each"] < 10_000
+    for calls in figures["ms"].values():
+        assert {what: found["samples"] for what, found in calls.items()} == {
+            "enqueue": 10, "lease": 10, "empty": 10,
+        }  # fmt: skip
+    with PrivateServer(binaries()[0]) as server:
+        queue = WaitingQueue(server)
+        queue.fill(60, Console(quiet=True))
+        queue.enqueue()
+        queue.lease(queue.queues)
+        report = Audit(queue.store).run()
+    assert report.checked == 61
+    assert report.violations == []
