@@ -34,7 +34,8 @@ _ABOUT = {
 def main() -> int:
     """Measure, print, write."""
     options = _options()
-    console = Console()
+    # Into a file the tables go as wide as they are.
+    console = Console(width=None if sys.stdout.isatty() else 140)
     said = Console(stderr=True, quiet=options.quiet)
     figures: dict[str, Any] = {
         "settings": {name: getattr(options, name) for name in _ABOUT},

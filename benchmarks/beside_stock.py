@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,6 @@ from rich.console import Console
 from benchmarks import measures, report
 from benchmarks.measures import SIDES
 from benchmarks.quiet import Loads
-from benchmarks.report import Row
 from benchmarks.sides import Ours, Stock
 
 #: What is wanted of this queue: client commands of a task, milliseconds, client commands a second of a process.
@@ -62,54 +61,49 @@ def _per_task(counts: Counter[str], tasks: int) -> dict[str, float]:
 
 def show(figures: Mapping[str, Any], console: Console) -> None:
     """Print the table, and every command by name."""
-    rows = [(*row[:4], report.holds(row[4])) for row in _wanted(figures)]
-    headings = ("", Ours.name, Stock.name, "wanted", "")
-    report.table("one worker of 4 slots beside rq worker-pool -n 4", headings, rows, console)
+    report.table(
+        "one worker of 4 slots beside rq worker-pool -n 4", ("", *SIDES, "wanted", ""), _rows(figures), console
+    )
     for name, seen in figures["commands"].items():
         for part in ("workers", "producer", "commandstats"):
             listed = ", ".join(f"{command} {count:g}" for command, count in seen[part].items())
             console.print(f"{name}, {part}, a task: {listed}", highlight=False)
 
 
-def _wanted(figures: Mapping[str, Any]) -> list[Row]:
-    """One row for each measure: what, ours, stock's, what is wanted, and whether it is so (None: only told)."""
-    rate, cpu, delay = figures["throughput"], figures["cpu_ms_per_task"], figures["latency_ms"]
-    calls, idle, kib = figures["commands"], figures["idle_commands_per_s"], figures["kib_per_task"]
-    ours, stock = Ours.name, Stock.name
-    fast = rate[ours]["median"] >= rate[stock]["median"]
-    few = calls[ours]["per_task"] <= MOST_COMMANDS
-    soon = delay[ours]["p99"] <= MOST_P99_MS
-    calm = idle[ours] <= MOST_IDLE
-    return [
-        (
-            f"tasks a second, median of {len(rate[ours]['rounds'])}",
-            f"{rate[ours]['median']:.0f}", f"{rate[stock]['median']:.0f}", "at least stock's", fast,
-        ),
-        (
-            "CPU ms a task, without the server's",
-            f"{cpu[ours]['median']:.1f}", f"{cpu[stock]['median']:.1f}", "", None,
-        ),
-        *(
-            (
-                f"enqueue to first line, {share}, ms", f"{delay[ours][share]:.1f}", f"{delay[stock][share]:.1f}",
-                f"at most {MOST_P99_MS:g}" if share == "p99" else "", soon if share == "p99" else None,
-            )
-            for share in ("p50", "p90", "p99", "max")
-        ),
-        (
-            "client commands a task",
-            f"{calls[ours]['per_task']:.1f}", f"{calls[stock]['per_task']:.1f}", f"at most {MOST_COMMANDS:g}", few,
-        ),
-        (
-            "all commands a task (commandstats)",
-            f"{_total(calls[ours]):.0f}", f"{_total(calls[stock]):.0f}", "", None,
-        ),
-        (
-            "idle: client commands a second and process",
-            f"{idle[ours]:.2f}", f"{idle[stock]:.2f}", f"at most {MOST_IDLE:g}", calm,
-        ),
-        ("KiB of Redis memory a finished task", f"{kib[ours]:.1f}", f"{kib[stock]:.1f}", "", None),
-    ]  # fmt: skip
+def _rows(figures: Mapping[str, Any]) -> Iterator[list[str]]:
+    """One row for each measure: what, each side's, what is wanted, and for which of ours it is so."""
+    rate, delay, calls = figures["throughput"], figures["latency_ms"], figures["commands"]
+    speed = {name: each["median"] for name, each in rate.items()}
+    rounds = len(rate[Ours.name]["rounds"])
+    few = {name: seen["per_task"] for name, seen in calls.items()}
+    late = {name: seen["p99"] for name, seen in delay.items()}
+    cpu = {name: seen["median"] for name, seen in figures["cpu_ms_per_task"].items()}
+    yield _row(
+        f"tasks a second, median of {rounds}", speed, ".0f", ("at least stock's", lambda it: it >= speed[Stock.name])
+    )
+    yield _row("CPU ms a task, without the server's", cpu, ".1f")
+    for share in ("p50", "p90"):
+        yield _row(f"enqueue to first line, {share}, ms", {name: seen[share] for name, seen in delay.items()}, ".1f")
+    yield _row(
+        "enqueue to first line, p99, ms", late, ".1f", (f"at most {MOST_P99_MS:g}", lambda it: it <= MOST_P99_MS)
+    )
+    yield _row("enqueue to first line, max, ms", {name: seen["max"] for name, seen in delay.items()}, ".1f")
+    yield _row("client commands a task", few, ".1f", (f"at most {MOST_COMMANDS:g}", lambda it: it <= MOST_COMMANDS))
+    yield _row("all commands a task (commandstats)", {name: _total(seen) for name, seen in calls.items()}, ".0f")
+    idle = figures["idle_commands_per_s"]
+    few_idle = (f"at most {MOST_IDLE:g}", lambda it: it <= MOST_IDLE)
+    yield _row("idle: client commands a second and process", idle, ".2f", few_idle)
+    yield _row("KiB of Redis memory a finished task", figures["kib_per_task"], ".1f")
+
+
+def _row(
+    what: str, found: Mapping[str, float], form: str, wanted: tuple[str, Callable[[float], bool]] | None = None
+) -> list[str]:
+    cells = [what, *(format(found[name], form) for name in SIDES)]
+    if wanted is None:
+        return [*cells, "", ""]
+    ours = [wanted[1](found[name]) for name in SIDES if name != Stock.name]
+    return [*cells, wanted[0], " / ".join(report.holds(one) for one in ours)]
 
 
 def _total(calls: Mapping[str, Any]) -> float:

@@ -8,14 +8,15 @@ import select
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
 from benchmarks.monitor import Monitor
-from benchmarks.sides import Ours, Side, Stock
+from benchmarks.sides import Ours, OursShared, Side, Stock
 from tests.waiting import until
 
-SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, Stock)}
+SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, OursShared, Stock)}
 S = TypeVar("S", bound=Side)
 #: Samples before those that count: the first ones load what later ones find loaded.
 WARM_UP = 20
@@ -150,20 +151,22 @@ def _latency(side: Side, samples: int, warm_up: int, pause_s: float) -> list[flo
 
 
 def idle(for_s: float) -> dict[str, float]:
-    """Client commands a second of each side's processes, on average, both idle at the same time."""
-    with Ours() as ours, Stock() as stock:
-        for side in (ours, stock):
+    """Client commands a second of each side's processes, on average, all idle at the same time."""
+    with ExitStack() as stack:
+        sides = [stack.enter_context(kind()) for kind in SIDES.values()]
+        for side in sides:
             side.connect()
             gates = _Gates(side)
             gates.open()
             side.wait_done(side.gates, WITHIN_S)
         # What follows the last task is not idling.
         time.sleep(2.0)
-        with Monitor(ours.server.socket, ours.harness) as mine, Monitor(stock.server.socket, stock.harness) as theirs:
+        with ExitStack() as watching:
+            monitors = [watching.enter_context(Monitor(side.server.socket, side.harness)) for side in sides]
             time.sleep(for_s)
         return {
-            Ours.name: mine.seen.workers.total() / for_s / Ours.processes,
-            Stock.name: theirs.seen.workers.total() / for_s / Stock.processes,
+            side.name: monitor.seen.workers.total() / for_s / side.processes
+            for side, monitor in zip(sides, monitors, strict=True)
         }
 
 

@@ -200,6 +200,21 @@ class Ours(Side):
         return any(self.harness.hget(keys.owner(owner.decode()), "state") == b"ready" for owner in owners)
 
 
+class OursShared(Ours):
+    """The same worker with two supervisors that share its slots."""
+
+    name = "proofq, 2 supervisors"
+    processes = 2
+
+    def _environ(self) -> dict[str, str]:
+        return {**super()._environ(), "PROOFQ_SUPERVISORS": str(self.processes)}
+
+    def _ready(self) -> bool:
+        owners = self.harness.zrange(keys.OWNERS, 0, -1)
+        states = [self.harness.hget(keys.owner(owner.decode()), "state") for owner in owners]
+        return states == [b"ready"] * self.processes
+
+
 class Stock(Side):
     """RQ's own pool of four workers, one fork for each job, as it comes but for the log's level."""
 

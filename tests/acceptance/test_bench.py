@@ -93,7 +93,7 @@ def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "at least stock's" in done.stdout
     figures = json.loads(out.read_text())["stock"]
-    for side in ("proofq", "rq"):
+    for side in ("proofq", "proofq, 2 supervisors", "rq"):
         assert figures["throughput"][side]["median"] > 0
         assert figures["cpu_ms_per_task"][side]["median"] > 1
         assert figures["latency_ms"][side]["samples"] == 3
