@@ -48,6 +48,7 @@ _ALL: Final[tuple[FailureClass, ...]] = (
     FailureClass("lost_worker", "requeue", False, "deaths", "quarantine", "the process that owned the attempt died"),
     FailureClass("unverified", "retry", True, "attempts", "quarantine", "success was claimed and a proof failed"),
     FailureClass("handoff_broken", "hold", False, "none", "hold", "the receiver cannot read what it needs"),
+    FailureClass("effect_unknown", "hold", False, "none", "hold", "an outside effect was begun and may have been done"),
     FailureClass("budget", "hold", True, "none", "hold", "a limit of ours on cost, turns or output was reached"),
     FailureClass("cancelled", "cancel", False, "none", "cancel", "somebody asked for it"),
     FailureClass("policy_error", "quarantine", False, "none", "quarantine", "a policy of ours raised"),

@@ -173,6 +173,8 @@ def _ours(facts: ErrorFacts, outermost: bool) -> Judgement | None:
         return None
     if "RedisUnavailable" in facts.names:
         return Judgement(facts, "infrastructure", "store", Strength.WORD)
+    if "EffectUnknown" in facts.names:
+        return Judgement(facts, "effect_unknown", "task", Strength.WORD)
     kind = "bad_input" if "BadInput" in facts.names else "unverified" if "NotProven" in facts.names else None
     return Judgement(facts, kind, "task", Strength.WORD) if kind and outermost else None
 

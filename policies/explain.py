@@ -100,6 +100,7 @@ _TO_DO: Final[Mapping[str, str]] = {
     "rate_limited": "wait until the provider takes requests again",
     "overloaded": "wait until the provider takes requests again",
     "handoff_broken": "give the receiver what it needs",
+    "effect_unknown": "look whether what it began in the world is there, and say so",
     "budget": "raise the limit if the work is worth it",
 }
 #: Rules that are no pair of a class and a response or bound.

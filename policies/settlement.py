@@ -75,6 +75,7 @@ _TO_DO: Final[Mapping[str, str]] = {
     "auth": "see to the credential, then `proofq replay` it",
     "quota": "nobody said until when; see to credit or plan, then `proofq replay` it",
     "budget": "raise the limit, then `proofq replay` it",
+    "effect_unknown": "say with `proofq effect` whether it was done, then `proofq replay` it",
 }
 
 

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from proofq.workers.declare import agent as agent
     from proofq.workers.errors import BadInput as BadInput
     from proofq.workers.errors import DeclarationError as DeclarationError
+    from proofq.workers.errors import EffectUnknown as EffectUnknown
     from proofq.workers.errors import Error as Error
     from proofq.workers.errors import KeyConflict as KeyConflict
     from proofq.workers.errors import NotBuilt as NotBuilt
+    from proofq.workers.errors import NotDone as NotDone
     from proofq.workers.errors import NotProven as NotProven
     from proofq.workers.errors import RedisUnavailable as RedisUnavailable
     from proofq.workers.errors import Refused as Refused
@@ -35,9 +37,11 @@ __all__ = [
     "AgentWorker",
     "BadInput",
     "DeclarationError",
+    "EffectUnknown",
     "Error",
     "KeyConflict",
     "NotBuilt",
+    "NotDone",
     "NotProven",
     "RedisUnavailable",
     "Refused",
@@ -65,9 +69,11 @@ _PLACES = {
     "Task": "proofq.workers.api:Task",
     "BadInput": "proofq.workers.errors:BadInput",
     "DeclarationError": "proofq.workers.errors:DeclarationError",
+    "EffectUnknown": "proofq.workers.errors:EffectUnknown",
     "Error": "proofq.workers.errors:Error",
     "KeyConflict": "proofq.workers.errors:KeyConflict",
     "NotBuilt": "proofq.workers.errors:NotBuilt",
+    "NotDone": "proofq.workers.errors:NotDone",
     "NotProven": "proofq.workers.errors:NotProven",
     "RedisUnavailable": "proofq.workers.errors:RedisUnavailable",
     "Refused": "proofq.workers.errors:Refused",

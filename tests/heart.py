@@ -19,6 +19,7 @@ from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.record import Lease
 from proofq.workers.scripts import Argument, RedisRunner, Runner
 from proofq.workers.store import Birth, Store
+from tests.asked import ASKED
 
 AGENT: Final = "a"
 QUEUE: Final = keys.queue_of("work", AGENT)
@@ -303,8 +304,7 @@ _MOVED: Final = (*_JOB, keys.states("work"))
 _STARTED: Final = (*_MOVED, keys.rq_registry("started", QUEUE))
 _QUEUED: Final = (keys.rq_queue(QUEUE), keys.RQ_QUEUES)
 _BORN: Final = (
-    *_ROWS, *_JOB, *_QUEUED, keys.rq_registry("deferred", QUEUE), keys.TASKS, keys.AGES, keys.DUE,
-    keys.LAYOUT,
+    *_ROWS, *_JOB, *_QUEUED, keys.rq_registry("deferred", QUEUE), keys.TASKS, keys.AGES, keys.DUE, keys.LAYOUT,
 )  # fmt: skip
 _ENDED: Final = keys.rq_results("t")
 
@@ -356,9 +356,7 @@ REQUESTS: Final = (
         "retry", _leased(_failed("network"), "running"),
         _HOLDER, (*_STARTED, _registry("deferred")), "deferred", "retry",
     ),
-    Request(
-        "hold", _leased(_failed("auth"), "running"), _HOLDER, (*_STARTED, _registry("deferred")), "held", "hold"
-    ),
+    Request("hold", _leased(_failed("auth"), "running"), _HOLDER, (*_STARTED, _registry("deferred")), "held", "hold"),
     Request("requeue", _leased(LOST, "running"), _HOLDER, (*_STARTED, *_QUEUED), "queued", "requeue"),
     Request(
         "give_back", _leased(Event("give_back", "worker", "drains"), "leased"),
@@ -395,6 +393,7 @@ REQUESTS: Final = (
     Request("drain", _owner("drain"), _OF_OWNER),
     Request("pause", _turn("pause"), (keys.PAUSED,)),
     Request("resume", _turn("resume"), (keys.PAUSED,)),
+    *(Request(*one) for one in ASKED),
     Request("condemn", _owner("condemn"), _OF_OWNER),
     Request("forget", _owner("forget"), (*_OF_OWNER, keys.GRANTS + "o")),
 )  # fmt: skip

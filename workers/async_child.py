@@ -238,6 +238,7 @@ class _Attempt:
     """One attempt: its task, those that its code has made, and what it has not said yet. A `Voice`."""
 
     task: asyncio.Task[None]
+    awaits = True
 
     def __init__(self, number: int, host: _Host) -> None:
         self.number = number

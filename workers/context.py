@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from proofq.workers.asking import ANSWER_WITHIN_S, MAX_ARGS_BYTES
+from proofq.workers.doing import Doing, later, now, once
 from proofq.workers.errors import BadInput, NotBuilt
 from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Voice, strict_json
 
@@ -91,6 +93,8 @@ class Context:
         self._log: logging.Logger | None = None
         self._reporter = reporter
         self._state: State | None = None
+        self._lock = threading.Lock()
+        self._under_way: set[str] = set()
         self._evidence = b""
         self._held_back = False
         self._next_s = 0.0
@@ -148,9 +152,31 @@ class Context:
         """Not built yet: raises NotBuilt."""
         raise NotBuilt("ctx.spend is not built yet: this version keeps no budgets, so leave the call out.")
 
-    def once(self, key: str, fn: Any) -> NoReturn:  # noqa: ARG002
-        """Not built yet: raises NotBuilt."""
-        raise NotBuilt("ctx.once is not built yet: remember in ctx.state what has been done already.")
+    def once(self, key: str, fn: Callable[[], Any], check: Callable[[], Any] | None = None) -> Any:
+        """What `fn()` gave when it was called under this key of this task: now, or in an earlier attempt, and then not
+        again. Of an async agent to be awaited, and so may be `fn` and `check`.
+
+        The outcome is JSON up to 16 KiB; the key any text up to 512 bytes, at most 256 of a task. That `fn` is about to
+        be called is on record first. Where an attempt ended between that and the outcome, `check()` is asked: what it
+        gives is the outcome, None means that it is not there and `fn` may be called. Without a check EffectUnknown is
+        raised, and the task is held until a human says what is true (`proofq effect`). What `fn` raises leaves it as
+        unknown, but for `proofq.NotDone`: then nothing was done.
+        Raises BadInput for a key, an outcome or a use that is none, NoAnswer when the worker cannot record it.
+        """
+        doing = self._alone(key, once(self._ask, key, fn, check))
+        return later(doing) if self._reporter.awaits else now(doing)
+
+    def _alone(self, key: str, doing: Doing) -> Doing:
+        """Refuse a key that this attempt is at already: only an intent of an earlier one is for a check."""
+        name = repr(key)
+        with self._lock:
+            if name in self._under_way:
+                raise BadInput(f"ctx.once({name:.80}) is under way in this attempt already.")
+            self._under_way.add(name)
+        try:
+            return (yield from doing)
+        finally:
+            self._under_way.discard(name)
 
     def handoff(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
         """Not built yet: raises NotBuilt."""

@@ -9,6 +9,8 @@
     ├── RedisUnavailable   7   Redis is not reachable, or is one we refuse to use
     │   └── NoAnswer       7   the worker did not answer an attempt in time
     ├── LeaseLost          1   an attempt acts for a task that is not its own any more
+    ├── EffectUnknown      1   `ctx.once`: it was begun, and nobody knows whether it was done
+    ├── NotDone            1   raised in `ctx.once`: nothing was done, it may be tried again
     ├── OtherLayout        2   what Redis holds is laid out for another version of proofq
     ├── UnknownTask        1   no task has this id
     ├── Refused            1   an act the table of transitions does not allow
@@ -85,6 +87,24 @@ class LeaseLost(Error):
     """The attempt does not hold its task any more, or is being stopped: nothing it asks for is done."""
 
     kind = "lease_lost"
+
+
+class EffectUnknown(Error):
+    """An effect was begun under this key, and nobody knows whether it was done; it is not done again.
+
+    Its task is held until a human has said what is true; give `ctx.once` a `check`, and it finds out by itself.
+    """
+
+    kind = "effect_unknown"
+
+
+class NotDone(Error):
+    """Raised by what `ctx.once` calls: it is certain that nothing was done, so that it may be tried again.
+
+    Raise it `from` the error that says why: that one's class is the attempt's.
+    """
+
+    kind = "not_done"
 
 
 class OtherLayout(Error):

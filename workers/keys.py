@@ -51,6 +51,10 @@ STRAYS: Final = PREFIX + "strays"
 PAUSED: Final = PREFIX + "paused"
 #: hash "agent version" -> second at which a worker last said that it declares this version of it.
 VERSIONS: Final = PREFIX + "versions"
+#: hash key -> JSON {at, fence, rid, done_at, outcome, who}, per task: what `ctx.once` has begun and done. Dies with it.
+EFFECTS: Final = PREFIX + "effects:"
+#: zset "task id key" -> ms: effects that were begun and whose outcome is not on record.
+UNCONFIRMED: Final = PREFIX + "unconfirmed"
 #: hash: major and minor of the layout (`policies.layout`), the release and the time of who began with that major.
 LAYOUT: Final = PREFIX + "layout"
 #: pub/sub channel: a queue name when a task becomes ready, an owner when a lease of its should be looked at.
@@ -100,6 +104,10 @@ def crumbs(task_id: str) -> str:
 
 def attempts(task_id: str) -> str:
     return ATTEMPTS + task_id
+
+
+def effects(task_id: str) -> str:
+    return EFFECTS + task_id
 
 
 def followers(task_id: str) -> str:

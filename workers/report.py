@@ -72,7 +72,10 @@ def _check_keys(value: Any, what: str) -> None:
 
 
 class Voice(Protocol):
-    """How an attempt says something of itself."""
+    """How an attempt says something of itself, and asks."""
+
+    #: Whether what is asked is to be awaited.
+    awaits: bool
 
     def send(self, key: str, encoded: bytes) -> None:
         """Say one line with one key; `encoded` is JSON."""
@@ -83,6 +86,8 @@ class Voice(Protocol):
 
 class Reporter:
     """The child's end. Writes whole lines and waits for room; threads of the agent may report and ask, too."""
+
+    awaits = False
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -36,6 +36,7 @@ NAMES: Final = (
     "kept",
     "mend",
     "unlist",
+    "effect",
 )
 
 #: The functions that a script needs beside those of common.lua, by the names of their files.

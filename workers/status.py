@@ -6,12 +6,12 @@ kept by the scripts that move them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies import lifecycle
-from proofq.workers import connection, fleet, keys, lanes, pausing
+from proofq.workers import connection, effects, fleet, keys, lanes, pausing
 from proofq.workers.census import Census, QueueHead
 from proofq.workers.clock import iso
 from proofq.workers.connection import Condition
@@ -32,6 +32,8 @@ class Status:
     server: Condition
     suspended: Suspension | None = None
     paused: Sequence[Paused] = ()
+    #: Effects that were begun and nobody has confirmed; see `effects.item`.
+    unconfirmed: Sequence[Mapping[str, Any]] = ()
 
     def document(self) -> dict[str, Any]:
         """Under the names of the contract. `gates` and `incidents` are empty: they are not built yet."""
@@ -44,6 +46,7 @@ class Status:
             "oldest_queued": None if oldest is None else {"id": oldest.head, "age_s": self.age_s(oldest)},
             "unserved": [{"lane": one.lane, "agent": one.agent, "queued": one.length} for one in self.unserved()],
             "paused": [one.to_dict() for one in self.paused],
+            "unconfirmed": list(self.unconfirmed),
             "redis": {
                 "used_bytes": self.server.used_bytes,
                 "max_bytes": self.server.max_bytes,
@@ -106,6 +109,11 @@ class Status:
         for lane in LANES:
             if held := self.counts(lane)[lifecycle.HELD]:
                 yield f"held for a human: {_tasks(held)} of lane {lane}; `proofq tasks --state held` lists them."
+        if self.unconfirmed:
+            tasks = len({one["task"] for one in self.unconfirmed})
+            yield (
+                f"begun and never confirmed: effects on the world of {_tasks(tasks)}; `proofq effect list` lists them."
+            )
         for key, actual in self.census.damaged:
             yield f"the key {key} holds a {actual}, which is not ours; it counts as empty here. Move it away (RENAME)."
         if self.census.strays:
@@ -120,7 +128,8 @@ def read(store: Store) -> Status:
     with reading(keys.OWNERS):
         server = connection.condition(store.client)
     paused = list(pausing.paused(store).values())
-    return Status(census, fleet.owners(store), server, fleet.suspension(store), paused)
+    unconfirmed = [one for one in effects.open_ones(store) if one["state"] == "unconfirmed"]
+    return Status(census, fleet.owners(store), server, fleet.suspension(store), paused, unconfirmed)
 
 
 def _worker(owner: Owner) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from proofq.policies import lifecycle
 from proofq.policies.failure import Failure
-from proofq.workers import fleet, keys, places
+from proofq.workers import effects, fleet, keys, places
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error, UnknownTask
 from proofq.workers.reading import reading
@@ -54,6 +54,7 @@ def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
         "verdict": task.verdict,
         "claim": task.claim,
         "cancel_asked": task.cancel,
+        "effects": effects.listed(store, task.id, task.fence),
         "breadcrumbs": [crumb(each) for each in snapshot.crumbs],
         "taskdir": str(places.of(state_dir, task.id, 0).taskdir) if _was_here(snapshot) else None,
     }

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from proofq.policies import explain, lifecycle
+from proofq.policies.effects import sentence
 from proofq.policies.explain import Explanation, Story
-from proofq.workers import fleet, task_view
+from proofq.workers import effects, fleet, task_view
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error
-from proofq.workers.record import Breadcrumb
+from proofq.workers.record import Breadcrumb, Task
 from proofq.workers.snapshot import Snapshot
 from proofq.workers.store import Store
 
@@ -24,9 +25,16 @@ def why(store: Store, task_id: str) -> Explanation:
         )
     task = snapshot.task
     if task.state != lifecycle.QUEUED:
-        return explain.explain(replace(_story(snapshot), after=_after(store, task.after_open)))
+        said = explain.explain(replace(_story(snapshot), after=_after(store, task.after_open)))
+        return _with_effects(said, task, store)
     service, ahead = fleet.service(store, task.agent, task.lane), store.ahead_of(task.id, task.queue)
     return explain.explain(replace(_story(snapshot), service=service, ahead=ahead))
+
+
+def _with_effects(said: Explanation, task: Task, store: Store) -> Explanation:
+    """And what it has begun in the world and nobody has confirmed."""
+    begun = [one.key for one in effects.of_task(store, task.id) if one.state(task.fence) == "unconfirmed"]
+    return replace(said, text=f"{said.text} {sentence(task.id, begun)}") if begun else said
 
 
 def _after(store: Store, ids: Sequence[str]) -> list[tuple[str, str]]:

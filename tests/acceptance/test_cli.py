@@ -25,6 +25,8 @@ CONTRACT = [
     "resume", "cancel", "replay", "gate", "incident", "registry", "session", "handoff", "approval", "schedule",
     "audit", "doctor", "canary", "scheduler", "web", "reconcile", "purge", "redis", "demo", "chaos",
 ]  # fmt: skip
+#: Names that came to it since.
+ADDED = ["effect"]
 HEAVY = ("redis", "rq", "rich", "jsonschema", "tenacity", "sqlite3", "asyncio")
 
 
@@ -38,8 +40,8 @@ def nowhere(tmp_path: Path) -> Project:
 
 
 def test_every_command_of_the_contract_is_there() -> None:
-    """Built or refused, every name of the contract is a command, and no other is."""
-    assert sorted(cli.commands) == sorted(CONTRACT)
+    """Built or refused, every name of the contract is a command, and no other is but those that were added."""
+    assert sorted(cli.commands) == sorted(CONTRACT + ADDED)
 
 
 def _commands() -> Iterator[tuple[str, click.Command]]:

@@ -29,6 +29,7 @@ AGAIN = {
     "restore": b"kept",
     "forget": b"unknown",
     "pause": b"already",
+    "effect": b"go",
     "resume": b"already",
 }
 #: What a request sent again may renew: it holds a time.

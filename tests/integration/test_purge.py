@@ -13,6 +13,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
 from proofq.policies import lifecycle, retention
+from proofq.policies.failure import Failure
 from proofq.policies.retention import Retention
 from proofq.workers import keys, known_agents, producer, project
 from proofq.workers.audit import Audit
@@ -55,6 +56,20 @@ def _enqueue(opened: Session, **request: Any) -> str:
 def _ended(heart: Heart, name: str) -> None:
     heart.store.enqueue(birth(name))
     heart.settled(heart.claimed(), Event("verify", "worker", verdict=VERDICT))
+
+
+def test_effects_go_with_their_task(redis_client: redis.Redis) -> None:
+    """Their records, and the list of those that nobody has confirmed."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+    lease = heart.running()
+    for key in ("a b", "c"):
+        assert heart.store.call("effect", "intend", "t", lease.fence, key, "r", "", "", "", 9) == [b"go"]
+    heart.settled(lease, Event("failed", "worker", failure=Failure("timeout", "late")))
+    assert heart.client.zcard(keys.UNCONFIRMED) == 2
+    assert Purger(heart.store, AT_ONCE).tick().count == 1
+    assert not heart.client.exists(keys.effects("t"), keys.UNCONFIRMED)
 
 
 @pytest.mark.parametrize("state", lifecycle.STATES)

@@ -183,6 +183,7 @@ def test_every_class_is_met_three_times() -> None:
         "unverified",
         "handoff_broken",
         "policy_error",
+        "effect_unknown",
     }
     met = Counter(kind for _, _, kind, _ in CASES)
     assert met.keys() == CLASSES.keys() - not_raised

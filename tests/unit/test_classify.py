@@ -11,7 +11,7 @@ import redis
 
 from proofq.policies.classify import MAX_REASON, classify
 from proofq.policies.exits import classify_exit, classify_start
-from proofq.workers.errors import BadInput, NotProven, RedisUnavailable
+from proofq.workers.errors import BadInput, EffectUnknown, NoAnswer, NotProven, RedisUnavailable
 
 
 def raised(function, *args):
@@ -59,6 +59,8 @@ class ReadTimeout(SomebodysError):
         (redis.TimeoutError("slow"), "infrastructure", "store"),
         (redis.exceptions.BusyLoadingError("loading"), "infrastructure", "store"),
         (RedisUnavailable("gone"), "infrastructure", "store"),
+        (NoAnswer("gone"), "infrastructure", "store"),
+        (EffectUnknown("begun"), "effect_unknown", "task"),
         (redis.ResponseError("WRONGTYPE"), "unknown", "task"),
         (BadInput("no such document"), "bad_input", "task"),
         (NotProven("not there"), "unverified", "task"),

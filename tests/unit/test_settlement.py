@@ -33,6 +33,7 @@ RESPONSES = {
     "lost_worker": ("requeue", False, "quarantine"),
     "unverified": ("retry", True, "quarantine"),
     "handoff_broken": ("hold", False, "hold"),
+    "effect_unknown": ("hold", False, "hold"),
     "budget": ("hold", True, "hold"),
     "cancelled": ("cancel", False, "cancel"),
     "policy_error": ("quarantine", False, "quarantine"),
@@ -68,7 +69,7 @@ def test_response(kind: str) -> None:
     assert (decision.event, decision.counted) == (first, counted)
     assert decision.rule.startswith(f"{kind}.")
     assert "words" in decision.reason
-    assert ("proofq replay" in decision.reason) == (kind in {"auth", "quota", "budget"})
+    assert ("proofq replay" in decision.reason) == (kind in {"auth", "quota", "budget", "effect_unknown"})
     assert (decision.delay_s is not None) == (first in {"retry", "defer"})
     assert event(kind, SPENT) == last
 

@@ -22,6 +22,7 @@ from proofq.workers.cli.cancel import cancel
 from proofq.workers.cli.command import Group, example_text, exit_code_text
 from proofq.workers.cli.demo import demo
 from proofq.workers.cli.doctor import doctor
+from proofq.workers.cli.effect import effect
 from proofq.workers.cli.enqueue import enqueue
 from proofq.workers.cli.fleet import agents, workers
 from proofq.workers.cli.logs import logs
@@ -59,8 +60,8 @@ def cli() -> None:
 
 
 for each in (
-    enqueue, run, worker, show, why, logs, tasks, status, agents, workers, cancel, replay, pause, resume, drain, audit,
-    purge, doctor, redis, demo,
+    enqueue, run, worker, show, why, logs, tasks, status, agents, workers, cancel, replay, effect, pause, resume, drain,
+    audit, purge, doctor, redis, demo,
 ):  # fmt: skip
     cli.add_command(each)
 notbuilt.add_to(cli)

@@ -57,6 +57,9 @@ def _print(output: Output, task: Mapping[str, Any]) -> None:
             ["proof", "outcome", "evidence"],
             ([proof["kind"], proof["outcome"], proof["evidence"]] for proof in verdict["proofs"]),
         )
+    if task["effects"]:
+        columns = ["key", "state", "attempt", "begun_at", "done_at", "outcome", "who"]
+        output.table(columns, ([each[name] for name in columns] for each in task["effects"]))
     if task["attempts"]:
         output.table(
             ["n", "outcome", "class", "reason", "worker", "started", "ended", "stdout"],

@@ -12,7 +12,7 @@ local wrong = misfit({{K.OWNERS, 'zset'}, {K.TASKS, 'zset'}, {K.DUE, 'zset'}, {K
 if wrong then return wrong end
 
 local function keys_of(id)
-  return {K.TASK .. id, K.CRUMBS .. id, K.ATTEMPTS .. id, K.RQ_JOB .. id, K.RQ_RESULTS .. id}
+  return {K.TASK .. id, K.CRUMBS .. id, K.ATTEMPTS .. id, K.RQ_JOB .. id, K.RQ_RESULTS .. id, K.EFFECTS .. id}
 end
 
 -- The end of that state which is the oldest to go, or nil.
@@ -64,6 +64,8 @@ for _ = 1, tonumber(ARGV[2]) do
   if dry or not queue then
     offset[state] = (offset[state] or 0) + 1
   else
+    local begun = redis.pcall('HKEYS', K.EFFECTS .. id)
+    for _, name in ipairs(begun.err and {} or begun) do redis.pcall('ZREM', K.UNCONFIRMED, id .. ' ' .. name) end
     for _, one in ipairs(keys_of(id)) do redis.call('UNLINK', one) end
     if key ~= '' then redis.call('UNLINK', key) end
     redis.call('ZREM', K.TASKS, id)
