@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from proofq.policies import lifecycle
-from proofq.workers import task_view
+from proofq.workers import by_state, task_view
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import Error, RedisUnavailable, Refused
 from proofq.workers.insist import tries
-from proofq.workers.reading import text
 from proofq.workers.record import Task
 from proofq.workers.session import Session
 from proofq.workers.store import Store
 
-#: Ids that are asked of Redis in one go; their rows are read in one more.
-PAGE: Final = 500
 #: How often a replay whose reply was lost is sent, under the same request id.
 TRIES: Final = 4
 #: What a filter looks through, in this order: the held first, since a replay can lead to any of the others.
 STATES: Final = (lifecycle.HELD, lifecycle.FAILED, lifecycle.QUARANTINED, lifecycle.EXPIRED)
-LANES: Final = ("work", "meta")
 REASON: Final = "somebody asked for another run"
 
 
@@ -81,7 +77,7 @@ def replay(opened: Session, ids: Sequence[str], wanted: Wanted, who: str, *, dry
 
 def count(store: Store, wanted: Wanted) -> int:
     """How many tasks a filter has to look at, at most."""
-    return sum(int(_members(store, lane, state, "", 0)[1]) for lane in LANES for state in wanted.states())
+    return sum(by_state.count(store, lane, state) for lane in by_state.LANES for state in wanted.states())
 
 
 def _apply(door: Door, task_id: str, event: Event) -> Error | None:
@@ -121,21 +117,10 @@ def _unfit(task: Task, wanted: Wanted) -> Error | None:
 def _matching(opened: Session, wanted: Wanted) -> Iterator[Replayed]:
     """Every task that stood in one of the states when this began, and fits."""
     begun_ms = opened.now_ms()
-    for lane in LANES:
+    for lane in by_state.LANES:
         for state in wanted.states():
-            for page in _pages(opened.store, lane, state):
+            for page in by_state.pages(opened.store, lane, state):
                 for task in opened.store.read_many(page):
                     # One that ended since then was replayed, by this walk or by somebody else, and has had its answer.
                     if task.state == state and (task.ended_at or 0) <= begun_ms and wanted.fits(task):
                         yield Replayed(task.id, task)
-
-
-def _pages(store: Store, lane: str, state: str) -> Iterator[list[str]]:
-    after = ""
-    while ids := [text(raw) for raw in _members(store, lane, state, after, PAGE)[2]]:
-        yield ids
-        after = ids[-1]
-
-
-def _members(store: Store, lane: str, state: str, after: str, limit: int) -> list[Any]:
-    return store.call("members", lane, state, after, limit)

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from proofq.policies import lifecycle
 from proofq.policies.failure import Failure
-from proofq.workers import effects, fleet, keys, places
+from proofq.workers import by_state, effects, fleet, keys, places
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error, UnknownTask
 from proofq.workers.reading import reading
 from proofq.workers.record import Breadcrumb, Task
+from proofq.workers.scripts import DamagedKey
 from proofq.workers.snapshot import Snapshot
 from proofq.workers.store import Store
 
@@ -94,6 +95,18 @@ def newest(store: Store) -> Iterator[Task]:
         # What was enqueued since the last page has moved its end into this one.
         yield from store.read_many([task_id for task_id in page if task_id not in before])
         offset, before = offset + len(page), set(page)
+
+
+def newest_in(store: Store, state: str) -> Iterator[Task]:
+    """Every task of one state, newest first. Reads all tasks only where the index of states is damaged."""
+    try:
+        ids = by_state.newest(store, state)
+    except DamagedKey:
+        yield from (task for task in newest(store) if task.state == state)
+        return
+    for start in range(0, len(ids), PAGE):
+        # Who left the state since then is listed no more.
+        yield from (task for task in store.read_many(ids[start : start + PAGE]) if task.state == state)
 
 
 def crumbs_from(store: Store, task_id: str, number: int) -> list[Breadcrumb]:

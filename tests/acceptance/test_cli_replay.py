@@ -10,7 +10,7 @@ import pytest
 
 from proofq.policies import lifecycle
 from proofq.policies.failure import Failure
-from proofq.workers import keys, replaying
+from proofq.workers import by_state, keys, replaying
 from proofq.workers.audit import Audit
 from proofq.workers.cli import exit_codes
 from proofq.workers.cli import replay as command
@@ -127,7 +127,7 @@ def test_many_over_pages(inside: Inside, opened: Session, bench: Bench, monkeypa
         failure = Failure("timeout", "too long", fingerprint="f").to_dict()
         fields = {**one.fields, "failure": json.dumps(failure)}
         opened.store.enqueue(replace(one, state="failed", event="adopt_bad", fields=fields))
-    monkeypatch.setattr(replaying, "PAGE", 7)
+    monkeypatch.setattr(by_state, "PAGE", 7)
     monkeypatch.setattr(command, "SAY_S", 0.0)
     read: list[int] = []
     whole = type(opened.store).read_many

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 
 from proofq.policies import lifecycle
 from proofq.workers import keys
 from proofq.workers.cli import exit_codes
+from proofq.workers.door import Event
 from proofq.workers.session import Session
 from tests.commands import Inside, Project
 from tests.proxy import LosingProxy
@@ -168,22 +170,49 @@ def test_tasks_filters(inside: Inside, project: Project, bench: Bench) -> None:
         assert [item["id"] for item in inside("tasks", *words, "--json").document["items"]] == wanted
 
 
-def test_tasks_over_many_pages(inside: Inside, opened: Session) -> None:
-    """More tasks than a page, with tasks enqueued meanwhile: none is left out, none comes twice."""
-    from proofq.workers import producer, task_view
+def test_tasks_of_a_state_read_no_others(inside: Inside, opened: Session, bench: Bench) -> None:
+    """A few failed among very many queued: only their rows are read, newest first, over several pages of the index."""
+    ids = _bulk(opened, 40)
+    for task_id in ids[::10]:
+        opened.door.apply(task_id, Event("cancel", "test", "not needed"))
+    opened.store.client.config_resetstat()
+    items = inside("tasks", "--state", "cancelled", "--json").document["items"]
+    assert [item["id"] for item in items] == sorted(ids[::10], key=_place(opened), reverse=True)
+    assert opened.store.client.info("commandstats")["cmdstat_hgetall"]["calls"] <= 4 + 5
+    many = inside("tasks", "--state", "queued", "--limit", "0", "--json").document["items"]
+    assert [item["id"] for item in many] == sorted(set(ids) - set(ids[::10]), key=_place(opened), reverse=True)
+
+
+def test_tasks_of_a_state_are_found_without_the_index(inside: Inside, opened: Session) -> None:
+    """A stranger's key in its place: all tasks are read instead."""
+    ids = _bulk(opened, 3)
+    opened.store.client.rename(keys.states("work"), "aside")
+    opened.store.client.set(keys.states("work"), "stranger")
+    listed = inside("tasks", "--state", "queued", "--json").document["items"]
+    assert {item["id"] for item in listed} == set(ids)
+
+
+def _bulk(opened: Session, count: int) -> list[str]:
+    from proofq.workers import producer
     from proofq.workers.known_agents import KnownAgent
 
-    agent = KnownAgent("bulk")
+    return [producer.enqueue(opened, KnownAgent("bulk"), {}, producer.Request(), "test").id for _ in range(count)]
 
-    def add(count: int) -> list[str]:
-        return [producer.enqueue(opened, agent, {}, producer.Request(), "test").id for _ in range(count)]
 
-    ids = add(task_view.PAGE + 20)
+def _place(opened: Session) -> Callable[[str], tuple[float, str]]:
+    return lambda task_id: (opened.store.client.zscore(keys.TASKS, task_id), task_id)
+
+
+def test_tasks_over_many_pages(inside: Inside, opened: Session) -> None:
+    """More tasks than a page, with tasks enqueued meanwhile: none is left out, none comes twice."""
+    from proofq.workers import task_view
+
+    ids = _bulk(opened, task_view.PAGE + 20)
     assert len(inside("tasks", "--limit", "0", "--json").document["items"]) == len(ids)
     listed = []
     for number, task in enumerate(task_view.newest(opened.store)):
         if number == 3:
-            add(7)
+            _bulk(opened, 7)
         listed.append(task)
     assert sorted(task.id for task in listed) == sorted(ids)
     assert [task.enqueued_at for task in listed] == sorted((task.enqueued_at for task in listed), reverse=True)

@@ -22,10 +22,11 @@ def tasks(output: Output, state: str | None, agent: str | None, kind: str | None
     """List tasks, newest first."""
     from proofq.workers import session, task_view
 
+    store = session.open_store().store
     found = (
         item
-        for item in map(task_view.item, task_view.newest(session.open_store().store))
-        if state in (None, item["state"]) and agent in (None, item["agent"]) and kind in (None, item["class"])
+        for item in map(task_view.item, task_view.newest_in(store, state) if state else task_view.newest(store))
+        if agent in (None, item["agent"]) and kind in (None, item["class"])
     )
     listed = itertools.islice(found, limit or None)
     if output.as_json:
