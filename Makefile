@@ -22,9 +22,9 @@ setup: ## make .venv from the lock, hashes checked; does nothing when it is up t
 .PHONY: lock
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command 'make lock' --group dev --extra web pyproject.toml --output-file requirements.lock
+		--custom-compile-command 'make lock' --group dev --extra web --extra notify pyproject.toml --output-file requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command 'make lock' --extra web --constraints requirements.lock --no-annotate pyproject.toml \
+		--custom-compile-command 'make lock' --extra web --extra notify --constraints requirements.lock --no-annotate pyproject.toml \
 		--output-file deploy/requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' --group peers --output-file benchmarks/peers.lock

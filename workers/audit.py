@@ -44,6 +44,11 @@ _TYPES: Final = {
     keys.FOLLOWERS: "list",
     keys.FOLLOWING: "zset",
     keys.PAUSED: "hash",
+    keys.INCIDENT: "hash",
+    keys.CAUSES: "hash",
+    keys.SEEN: "zset",
+    keys.INCIDENTS: "zset",
+    keys.ALERTS: "zset",
 }
 #: Rules of the audit beside those about one task.
 RULES: Final = {

@@ -96,14 +96,19 @@ class Settled:
 
 class Door:
     """Settles events. `limits` are the bounds of this worker's settings; `on_end` is told of each attempt that ended
-    here, and in which state its task is now."""
+    here, and in which state its task is now; `incident_of` says what a failure of an agent adds to its incident."""
 
     def __init__(
-        self, store: Store, limits: Limits, on_end: Callable[[Lease, str], None] = lambda _lease, _state: None
+        self,
+        store: Store,
+        limits: Limits,
+        on_end: Callable[[Lease, str], None] = lambda _lease, _state: None,
+        incident_of: Callable[[Failure, str], Mapping[str, Any]] = lambda _failure, _agent: {},
     ) -> None:
         self.store = store
         self.limits = limits
         self._on_end = on_end
+        self._incident_of = incident_of
         self._clock = store.clock
 
     def settle(
@@ -257,6 +262,7 @@ class Door:
             bell=task.owner if decision.event == "ask_cancel" else "",
             request=self._clock.token(),
             heeds_cancel=ends and to in lifecycle.WAITING,
+            incident=self._told(task, failure, decision, to),
         )
 
     def _failure(self, task: Task, event: Event, decision: Decision) -> Failure | None:
@@ -268,6 +274,12 @@ class Door:
             kind = task.failure.kind if task.failure else self._last_class(task)
             return Failure(kind, f"waited longer than its max_age_s of {task.max_age_s:g}", source="host")
         return event.failure
+
+    def _told(self, task: Task, failure: Failure | None, decision: Decision, to: str) -> Mapping[str, Any]:
+        """What it adds to an incident. Who expires for what goes before it adds nothing: that one has told already."""
+        if failure is None or to == task.state or decision.rule == "expire.after":
+            return {}
+        return self._incident_of(failure, task.agent)
 
     def _last_class(self, task: Task) -> str:
         """What a queued task last failed of: its own field says nothing while it may run again."""

@@ -13,6 +13,7 @@
     ├── NotDone            1   raised in `ctx.once`: nothing was done, it may be tried again
     ├── OtherLayout        2   what Redis holds is laid out for another version of proofq
     ├── UnknownTask        1   no task has this id
+    ├── UnknownIncident    1   no incident has this id
     ├── Refused            1   an act the table of transitions does not allow
     ├── TaskFailed         1   the task waited for ended without success; carries `.task`
     └── NotProven          1   raised by a proof: the world does not show what was claimed
@@ -118,6 +119,12 @@ class UnknownTask(Error):
     """No task has this id (any more)."""
 
     kind = "unknown_task"
+
+
+class UnknownIncident(Error):
+    """No incident has this id (any more)."""
+
+    kind = "unknown_incident"
 
 
 class Refused(Error):

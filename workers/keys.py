@@ -57,6 +57,15 @@ EFFECTS: Final = PREFIX + "effects:"
 UNCONFIRMED: Final = PREFIX + "unconfirmed"
 #: hash: major and minor of the layout (`policies.layout`), the release and the time of who began with that major.
 LAYOUT: Final = PREFIX + "layout"
+#: hash, one per incident: a cause that hit one task or many. See `lua/incidents.lua`; bounded there.
+INCIDENT: Final = PREFIX + "incident:"
+#: hash cause -> id of its newest incident.
+CAUSES: Final = PREFIX + "causes"
+#: zset incident -> ms of its last failure: those with too few of them so far, and those that have opened.
+SEEN: Final = PREFIX + "incidents:seen"
+INCIDENTS: Final = PREFIX + "incidents"
+#: zset incident -> ms at which somebody is to be told of it.
+ALERTS: Final = PREFIX + "alerts"
 #: pub/sub channel: a queue name when a task becomes ready, an owner when a lease of its should be looked at.
 BELL: Final = PREFIX + "bell"
 
@@ -132,6 +141,10 @@ def leases(owner_id: str) -> str:
 
 def host(host_id: str) -> str:
     return HOST + host_id
+
+
+def incident(incident_id: str) -> str:
+    return INCIDENT + incident_id
 
 
 def key(agent: str, digest: str) -> str:

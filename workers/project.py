@@ -22,10 +22,10 @@ from proofq.policies.agent import AgentSpec, DeclarationProblem, Provider
 from proofq.workers import adapter_plugins, modules, schema_files
 from proofq.workers.declare import Agent, declared
 from proofq.workers.errors import DeclarationError
-from proofq.workers.settings import Settings, resolve, resolve_retention
+from proofq.workers.settings import Settings, resolve, resolve_incidents, resolve_retention
 
 CONFIG_NAME = "proofq.toml"
-_KEYS = ("modules", "worker", "retention", "providers", "agents")
+_KEYS = ("modules", "worker", "retention", "incidents", "providers", "agents")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,10 @@ def _load(
     kept = resolve_retention(
         config.table("retention"), environ, lambda key: f"{config.where(('retention', key))}: [retention]"
     )
-    settings = dataclasses.replace(settings, retention=kept)
+    told = resolve_incidents(
+        config.table("incidents"), environ, lambda key: f"{config.where(('incidents', key))}: [incidents]"
+    )
+    settings = dataclasses.replace(settings, retention=kept, incidents=told)
     names = config.modules()
     specs = config.agents()
     functions: dict[str, Callable[..., Any]] = {}

@@ -58,6 +58,8 @@ class Reaped:
     promoted: int = 0
     expired: int = 0
     restored: int = 0
+    #: Whether somebody is to be told of an incident.
+    alerts: bool = False
 
 
 class Reaper:
@@ -104,7 +106,8 @@ class Reaper:
         promoted = self._apply([name for name in watch.due if name not in watch.aged], "due", "its time has come")
         self._followers.tell(watch.followed)
         strays = dict.fromkeys([*watch.strays, *self._parked()])
-        return Reaped(buried, taken, promoted, expired, self._strays.settle(list(strays)))
+        restored = self._strays.settle(list(strays))
+        return Reaped(buried, taken, promoted, expired, restored, bool(watch.alerts))
 
     def _parked(self) -> list[str]:
         """Jobs of plain RQ that wait outside our queues for what RQ would do there; now and then, for few come so."""

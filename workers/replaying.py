@@ -68,7 +68,7 @@ def replay(opened: Session, ids: Sequence[str], wanted: Wanted, who: str, *, dry
     A dry run only reads. Raises RedisUnavailable and DamagedKey; what was yielded before that was done.
     """
     door, event = opened.door, Event("replay", who, REASON)
-    for row in _named(opened.store, ids, wanted, dry_run) if ids else _matching(opened, wanted):
+    for row in _named(opened.store, ids, wanted, dry_run) if ids else matching(opened, wanted):
         if row.problem is not None or dry_run:
             yield row
         else:
@@ -114,7 +114,7 @@ def _unfit(task: Task, wanted: Wanted) -> Error | None:
     return None
 
 
-def _matching(opened: Session, wanted: Wanted) -> Iterator[Replayed]:
+def matching(opened: Session, wanted: Wanted) -> Iterator[Replayed]:
     """Every task that stood in one of the states when this began, and fits."""
     begun_ms = opened.now_ms()
     for lane in by_state.LANES:

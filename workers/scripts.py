@@ -37,10 +37,15 @@ NAMES: Final = (
     "mend",
     "unlist",
     "effect",
+    "incident",
 )
 
 #: The functions that a script needs beside those of common.lua, by the names of their files.
-PARTS: Final[Mapping[str, Sequence[str]]] = {"lease": ("leasing",), "settle": ("settling", "leasing")}
+PARTS: Final[Mapping[str, Sequence[str]]] = {
+    "lease": ("leasing",),
+    "settle": ("incidents", "settling", "leasing"),
+    "incident": ("incidents",),
+}
 
 Argument = str | bytes | int
 

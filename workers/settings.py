@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from proofq.policies import retention
+from proofq.policies import incident_rules, retention
+from proofq.policies.incident_rules import Rules
 from proofq.policies.retention import Retention
 from proofq.workers import statedir
 from proofq.workers.errors import BadInput, DeclarationError, Error
@@ -59,6 +60,8 @@ class Settings:
     disk_quota_mib: int = 0
     #: What is kept of ended tasks: the table [retention].
     retention: Retention = field(default_factory=Retention)
+    #: When equal failures become an incident, and who is told: the table [incidents].
+    incidents: Rules = field(default_factory=Rules)
 
 
 def resolve(
@@ -74,7 +77,7 @@ def resolve(
     are those of the command, by the same names, None meaning not given. A variable that is set but empty is not set.
     Raises DeclarationError for a bad key or value of the table, BadInput for one of a variable or an option.
     """
-    known = [each.name for each in fields(Settings) if each.name not in ("state_dir", "retention")]
+    known = [each.name for each in fields(Settings) if each.name not in ("state_dir", "retention", "incidents")]
     for key in table:
         if key not in known:
             raise DeclarationError(f"{source_of(key)}: unknown key {key!r} of [worker]; known are {', '.join(known)}")
@@ -95,18 +98,35 @@ def resolve_retention(
     table: Mapping[str, Any], environ: Mapping[str, str], source_of: Callable[[str], str]
 ) -> Retention:
     """Give [retention]: defaults, then the table, then PROOFQ_RETENTION_*. Raises DeclarationError, BadInput."""
+    return Retention(**_resolved("RETENTION", retention.NAMES, retention.problem, table, environ, source_of))
+
+
+def resolve_incidents(table: Mapping[str, Any], environ: Mapping[str, str], source_of: Callable[[str], str]) -> Rules:
+    """Give [incidents]: defaults, then the table, then PROOFQ_INCIDENTS_*. Raises DeclarationError, BadInput."""
+    return Rules(**_resolved("INCIDENTS", incident_rules.NAMES, incident_rules.problem, table, environ, source_of))
+
+
+def _resolved(
+    prefix: str,
+    names: Sequence[str],
+    problem: Callable[[str, object], str | None],
+    table: Mapping[str, Any],
+    environ: Mapping[str, str],
+    source_of: Callable[[str], str],
+) -> dict[str, Any]:
+    """The values of a table that a policy describes: `problem` says what is wrong with one of them."""
     found: dict[str, Any] = {}
     for name in table:
-        if (wrong := retention.problem(name, table[name])) is not None:
+        if (wrong := problem(name, table[name])) is not None:
             raise DeclarationError(f"{source_of(name)}: {wrong}")
         found[name] = table[name]
-    for name in retention.NAMES:
-        variable = f"PROOFQ_RETENTION_{name.upper()}"
+    for name in names:
+        variable = f"PROOFQ_{prefix}_{name.upper()}"
         if environ.get(variable):
             found[name] = _number(environ[variable])
-            if (wrong := retention.problem(name, found[name])) is not None:
+            if (wrong := problem(name, found[name])) is not None:
                 raise BadInput(f"{variable}: {wrong}")
-    return Retention(**found)
+    return found
 
 
 def _checked(name: str, value: object, source: str, error: type[Error]) -> float | int:

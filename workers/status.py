@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies import lifecycle
-from proofq.workers import connection, effects, fleet, keys, lanes, pausing
+from proofq.policies.incident import OPEN
+from proofq.workers import connection, effects, fleet, incidents, keys, lanes, pausing
 from proofq.workers.census import Census, QueueHead
 from proofq.workers.clock import iso
 from proofq.workers.connection import Condition
 from proofq.workers.fleet import Owner, Suspension
+from proofq.workers.incidents import Incident
 from proofq.workers.pausing import Paused
 from proofq.workers.reading import reading
 from proofq.workers.store import Store
@@ -34,15 +36,17 @@ class Status:
     paused: Sequence[Paused] = ()
     #: Effects that were begun and nobody has confirmed; see `effects.item`.
     unconfirmed: Sequence[Mapping[str, Any]] = ()
+    #: Those that are open or acknowledged.
+    incidents: Sequence[Incident] = ()
 
     def document(self) -> dict[str, Any]:
-        """Under the names of the contract. `gates` and `incidents` are empty: they are not built yet."""
+        """Under the names of the contract. `gates` is empty: they are not built yet."""
         oldest = self.oldest()
         return {
             **{lane: self.counts(lane) for lane in LANES},
             "gates": [],
             "workers": [_worker(owner) for owner in self.lanes()],
-            "incidents": [],
+            "incidents": [one.to_dict() for one in self.incidents],
             "oldest_queued": None if oldest is None else {"id": oldest.head, "age_s": self.age_s(oldest)},
             "unserved": [{"lane": one.lane, "agent": one.agent, "queued": one.length} for one in self.unserved()],
             "paused": [one.to_dict() for one in self.paused],
@@ -106,6 +110,9 @@ class Status:
                 yield _lost(owner)
             elif owner.state == fleet.FULL:
                 yield f"worker {owner.name} ({owner.lane}) on {owner.host} takes no task: {owner.full}."
+        for incident in self.incidents:
+            if incident.state == OPEN:
+                yield _incident(incident)
         for lane in LANES:
             if held := self.counts(lane)[lifecycle.HELD]:
                 yield f"held for a human: {_tasks(held)} of lane {lane}; `proofq tasks --state held` lists them."
@@ -129,7 +136,13 @@ def read(store: Store) -> Status:
         server = connection.condition(store.client)
     paused = list(pausing.paused(store).values())
     unconfirmed = [one for one in effects.open_ones(store) if one["state"] == "unconfirmed"]
-    return Status(census, fleet.owners(store), server, fleet.suspension(store), paused, unconfirmed)
+    unclosed = incidents.unclosed(store)
+    return Status(census, fleet.owners(store), server, fleet.suspension(store), paused, unconfirmed, unclosed)
+
+
+def _incident(one: Incident) -> str:
+    hint = f"`proofq incident show {one.id}`"
+    return f"incident {one.id} ({one.severity}): {one.title}, last {iso(one.times.get('last'))}; {hint} says more."
 
 
 def _worker(owner: Owner) -> dict[str, Any]:

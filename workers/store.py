@@ -76,6 +76,7 @@ class Move:
     request: str = ""
     heeds_cancel: bool = False
     after: Sequence[str] = ()
+    incident: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Beat:
 
 @dataclass(frozen=True)
 class Watch:
-    """What wants attention: owners past their deadline (0 = known dead), owners on this host, and ids of tasks."""
+    """What wants attention: owners past their deadline (0 = known dead), owners on this host, ids of tasks, and
+    of incidents."""
 
     now: int
     overdue: dict[str, int]
@@ -118,6 +120,8 @@ class Watch:
     aged: list[str]
     strays: list[str]
     followed: list[str]
+    #: Incidents of which somebody is to be told.
+    alerts: list[str]
 
 
 class Store:
@@ -213,6 +217,8 @@ class Store:
             plan["max_age_ms"] = move.max_age_ms
         if move.after:
             plan["after"] = list(move.after)
+        if move.incident:
+            plan["incident"] = dict(move.incident)
         # Words of agents and libraries may hold half a surrogate pair; they must not keep an attempt from its end.
         wanted = wish.arguments(self.clock) if wish else []
         answer = self.call("settle", rq_view.compact(plan).encode("utf-8", "replace"), *wanted)

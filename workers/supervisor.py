@@ -20,7 +20,7 @@ import proofq
 from proofq.policies import isolation, layout, passing
 from proofq.policies.agent import AgentSpec
 from proofq.policies.settlement import Limits
-from proofq.workers import draining, fleet, keys, proctree, rq_view
+from proofq.workers import draining, fleet, keys, proctree, rq_view, sinks
 from proofq.workers import host as hosts
 from proofq.workers.answering import Answering
 from proofq.workers.attempt import Attempts, Performer, Prover
@@ -28,6 +28,7 @@ from proofq.workers.bell import Bell
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
 from proofq.workers.folders import Folders
+from proofq.workers.incidents import Reporting
 from proofq.workers.insist import insist, tries
 from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner, Stop
@@ -108,7 +109,9 @@ class Supervisor:
         hands.answering.open(self._owner.holding)
         queues = [keys.queue_of(spec.lane, name) for name, spec in agents.items() if spec.lane == post.lane]
         self._rq_rows = RqRows(store, self._owner, post.name, post.lane, post.share, post.launcher_pid, queues)
-        door = Door(store, limits, self._rq_rows.count)
+        reporting = Reporting.of_agents(settings.incidents, agents, self._clock)
+        self._notifier = sinks.notifier(store, settings.incidents, os.environ)
+        door = Door(store, limits, self._rq_rows.count, reporting.of)
         self._rq_commands = RqCommands(post.name, post.lane, post.share, self._owner, door, self._shut_down)
         self._attempts = Attempts(
             door,
@@ -165,6 +168,7 @@ class Supervisor:
         bell = Bell(self._store.client, self._clock, self._on_ring, self._stop, commands.channels, commands.hear)
         self._thread(bell.listen, "bell")
         self._slots.start()
+        self._notifier.start()
         self._describe("ready")
         self._thread(self._clean, "folders")
         serves = {"lane": self._post.lane, "slots": self._post.share.count, "owner": self._owner.id}
@@ -249,6 +253,8 @@ class Supervisor:
             insist(lambda: self._store.forget(self._owner.id, self._host.id), self._clock, tries(SAYINGS))
         except (RedisUnavailable, DamagedKey) as problem:
             log.warning("leave_unsaid", extra={"problem": str(problem)})
+        if not (self._begin_again or self._hurry.is_set()):
+            self._notifier.leave()
 
     # --- threads ---------------------------------------------------------------------------------------------------
 
@@ -284,7 +290,8 @@ class Supervisor:
         published_s = self._clock.boottime()
         while not self._stop.is_set():
             try:
-                self._reaper.run_once()
+                if self._reaper.run_once().alerts:
+                    self._notifier.wake()
                 self._rq_rows.say(self._drain_asked.is_set())
                 if (purged := self._purger.tick()).count:
                     log.info("purged", extra={"tasks": purged.count, "bytes": purged.bytes})

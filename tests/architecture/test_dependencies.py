@@ -16,7 +16,8 @@ PINS = re.findall(r"^([^\s#-][^\\]*?) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: 
 
 
 def _declared() -> set[str]:
-    extra = PROJECT["project"]["optional-dependencies"]["web"]
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    extra = [text for one in extras for text in one]
     texts = [*PROJECT["project"]["dependencies"], *extra, *PROJECT["dependency-groups"]["dev"]]
     return {canonicalize_name(Requirement(text).name) for text in texts}
 

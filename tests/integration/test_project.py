@@ -111,7 +111,10 @@ REFUSED: list[tuple[str, str]] = [
     ("[agents.note", "proofq.toml:1: not valid TOML: "),
     ("a = 1\na = 2", "proofq.toml:2: not valid TOML: "),
     ("x = [\n\n", "proofq.toml:3: not valid TOML: "),
-    ("\n[agent.note]", "proofq.toml:2: unknown key 'agent'; known are modules, worker, retention, providers, agents"),
+    (
+        "\n[agent.note]",
+        "proofq.toml:2: unknown key 'agent'; known are modules, worker, retention, incidents, providers, agents",
+    ),
     ("agents = 5", "proofq.toml:1: agents is a table; write [agents]"),
     ("[agents]\nnote = 5", "proofq.toml:2: agent note: an agent is a table; write [agents.note]"),
     ("[worker]\n\nslot = 1", "proofq.toml:3: [worker]: unknown key 'slot' of [worker]; known are slots, "),

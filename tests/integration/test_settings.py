@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from proofq.policies.incident_rules import Rules
 from proofq.policies.retention import Retention
 from proofq.workers.errors import BadInput, DeclarationError
-from proofq.workers.settings import Settings, resolve
+from proofq.workers.settings import Settings, resolve, resolve_incidents
 
 ROOT = Path("/project")
 #: What is no key of [worker].
-APART = ("state_dir", "retention")
+APART = ("state_dir", "retention", "incidents")
 
 
 def _resolve(table: Any = None, environ: Any = None, options: Any = None) -> Settings:
@@ -37,6 +38,7 @@ def test_defaults_are_the_contracts() -> None:
         "loop_blocked_s": 10.0,
         "disk_quota_mib": 0,
         "retention": dataclasses.asdict(Retention()),
+        "incidents": dataclasses.asdict(Rules()),
     }
 
 
@@ -114,3 +116,21 @@ def test_refused_as_an_option() -> None:
 def test_a_value_that_is_overridden_is_not_looked_at() -> None:
     """What a later place replaces need not be right, so that a bad file can be worked around."""
     assert _resolve({"slots": 0}, {"PROOFQ_SLOTS": "x"}, {"slots": 2}).slots == 2
+
+
+def test_incidents_have_a_table_and_variables() -> None:
+    """[incidents] and PROOFQ_INCIDENTS_*; what is wrong says where, and a URL in place of a name is not repeated."""
+
+    def resolved(table: Any, environ: Any = None) -> Rules:
+        return resolve_incidents(table, environ or {}, lambda _key: "proofq.toml:3: [incidents]")
+
+    assert resolved({}) == Rules()
+    assert resolved({"threshold": 5}, {"PROOFQ_INCIDENTS_THRESHOLD": "7"}).threshold == 7
+    assert resolved({}, {"PROOFQ_INCIDENTS_NOTIFY_URLS_ENV": "MY_URLS"}).notify_urls_env == "MY_URLS"
+    with pytest.raises(DeclarationError, match=r"proofq.toml:3: \[incidents\]: threshold is 0"):
+        resolved({"threshold": 0})
+    with pytest.raises(BadInput, match="PROOFQ_INCIDENTS_MAX_ESCALATIONS: max_escalations is 99"):
+        resolved({}, {"PROOFQ_INCIDENTS_MAX_ESCALATIONS": "99"})
+    with pytest.raises(DeclarationError, match="not the URLs themselves") as caught:
+        resolved({"notify_urls_env": "slack://secret"})
+    assert "secret" not in str(caught.value)

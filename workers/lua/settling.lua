@@ -5,6 +5,7 @@
 --   queue, job{} (RQ job hash fields), result{} (a row of RQ's result stream), drop_result (bool),
 --   due_in_ms|nil (deferred for so long from now), max_age_ms|nil (give the task a new age), bell ('' or whom to ring),
 --   after|nil (ids of the tasks that it waits for again),
+--   incident|nil (what a failure tells: see incidents.lua),
 --   heeds_cancel (bool: it would lead to another run, so a cancel that was asked goes before it)}
 -- Returns: done, now | already, now (this very request was carried out before) | changed, state, fence | missing |
 --          cancel_asked (nothing was written) | unknown, id | ended, id, state | met, id (of `after`, see enqueue.lua) |
@@ -53,6 +54,10 @@ local function settle(now, plan)
     return {'done', now}
   end
 
+  if plan.incident then
+    local told = report_incident(plan.incident, now, id, incident_before(id, row[3]))
+    if next(plan.attempt) then plan.attempt.incident = told end
+  end
   for field, value in pairs(plan.set) do
     redis.call('HSET', K.TASK .. id, field, value == '@now' and now or value)
   end

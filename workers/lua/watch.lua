@@ -1,7 +1,8 @@
 -- What wants attention now; reads only.
 -- ARGV: 1 now_ms or ''; 2 host id; 3 limit.
 -- Returns: ok, now, {owner past its deadline, its deadline ('0' = known dead), ...}, {owners on this host},
---          {ids due}, {ids past their age}, {ids of strays}, {ended tasks whose followers are not all told} | wrong_type, key, type of the owners, since who cannot see
+--          {ids due}, {ids past their age}, {ids of strays}, {ended tasks whose followers are not all told},
+--          {an incident of which somebody is to be told} | wrong_type, key, type of the owners, since who cannot see
 --          who is alive has no contact. Any other key of a wrong type counts as empty here.
 local now = clock(ARGV[1])
 local wrong = misfit({{K.OWNERS, 'zset'}})
@@ -27,4 +28,5 @@ return {
   until_now(K.DUE, 'LIMIT', 0, limit),
   until_now(K.AGES, 'LIMIT', 0, limit),
   strays,
-  until_now(K.FOLLOWING, 'LIMIT', 0, limit)}
+  until_now(K.FOLLOWING, 'LIMIT', 0, limit),
+  until_now(K.ALERTS, 'LIMIT', 0, 1)}

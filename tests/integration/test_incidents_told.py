@@ -1,0 +1,202 @@
+"""Incidents in a real Redis: told by one of many, once, again while nobody acknowledges, and then no more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from proofq.policies.failure import Failure
+from proofq.workers import incidents, keys
+from proofq.workers.errors import Refused, UnknownIncident
+from proofq.workers.incidents import Incident
+from proofq.workers.scripts import DamagedKey
+from tests.incident_site import CAUSE_KEYS, Site
+
+pytestmark = pytest.mark.both_binaries
+
+
+@pytest.fixture
+def site(redis_client: redis.Redis) -> Site:
+    return Site(redis_client)
+
+
+def test_it_waits_until_the_cause_is_quiet_and_no_longer_than_it_gathers(site: Site) -> None:
+    """Each failure puts the first notification off by `quiet_s`, up to `gather_s` after the opening."""
+    site.fail()
+    site.fail()
+    site.time.ms = 1_900
+    assert site.claim() == []
+    for _ in range(6):
+        site.fail()
+        site.time.ms += 1_500
+        assert site.claim() == [] or site.time.ms > 10_000
+    site.time.ms = 20_000
+    assert incidents.every(site.store)[0].count == 8
+
+
+def test_one_of_many_is_given_it(site: Site) -> None:
+    """Eight threads claim at the same time: one gets it, and once it is told nobody does any more."""
+    site.fail()
+    site.fail()
+    site.time.ms = 60_000
+    got: list[Incident] = []
+    barrier = threading.Barrier(8)
+
+    def ask(number: int) -> None:
+        barrier.wait()
+        got.extend(incidents.claim(site.store, f"token{number}", 10))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (one,) = got
+    token = site.client.hget(keys.incident(one.id), "claimed").decode()
+    assert incidents.told(site.store, token, one.id, ["log"], "")
+    assert not incidents.told(site.store, token, one.id, ["log"], ""), "sent again it is done"
+    assert (site.one().notified, site.one().delivered) == (1, ("log",))
+    assert site.claim() == []
+
+
+def test_who_dies_while_telling_is_followed_by_another(site: Site) -> None:
+    """Its claim times out after a minute; the late word of the first is refused; after three claims it is given up."""
+    site.fail()
+    site.fail()
+    for _ in range(incidents.CLAIMS):
+        site.time.ms += 60_001
+        (one,) = site.claim()
+        assert site.claim() == []
+    site.time.ms += 60_001
+    assert site.claim() == []
+    assert not incidents.told(site.store, "somebody", one.id, [], "")
+    assert site.one().notified == 1
+    assert "did not come back" in site.one().problem
+
+
+def test_escalations_end_and_it_is_parked(site: Site) -> None:
+    """Told once, then at most M times more, each after its own wait; then nobody is told, whatever fails."""
+    site.fail()
+    site.fail()
+    waits = [10, 1800, 3600, 7200]
+    for number, wait_s in enumerate(waits):
+        site.time.ms += wait_s * 1000 - 1_000
+        assert number == 0 or site.claim() == []
+        site.time.ms += 1_001
+        token = f"token{number}"
+        (one,) = incidents.claim(site.store, token, 10)
+        assert one.notified == number
+        incidents.told(site.store, token, one.id, [], "")
+    assert (site.one().parked, site.one().escalations) == (True, 3)
+    assert site.client.zcard(keys.ALERTS) == 0
+    site.fail(Failure("crash", "again", fingerprint="other"))
+    assert site.client.zcard(keys.ALERTS) == 0
+
+
+def test_an_acknowledged_one_is_quiet(site: Site) -> None:
+    """Failures go on being counted, and nobody is told; closed, the next two open another one."""
+    site.fail()
+    site.fail()
+    first = site.one()
+    assert incidents.acknowledge(site.store, first.id, "ann")
+    assert not incidents.acknowledge(site.store, first.id, "bob"), "it is already"
+    site.fail()
+    site.time.ms = 100_000
+    assert site.claim() == []
+    assert (site.one().count, site.one().acked_by) == (3, "ann")
+    assert incidents.close(site.store, first.id, "bob")
+    with pytest.raises(Refused, match="closed"):
+        incidents.acknowledge(site.store, first.id, "bob")
+    site.fail()
+    site.fail()
+    open_, closed = site.all()
+    assert (open_.state, open_.count) == ("open", 2)
+    assert (closed.id, closed.state, closed.closed_by) == (first.id, "closed", "bob")
+    with pytest.raises(UnknownIncident, match="proofq incident list"):
+        incidents.close(site.store, "nobody", "bob")
+
+
+def test_what_is_only_listed_tells_nobody(site: Site) -> None:
+    """Rate limits come and go: after the third there is an incident, and no notification."""
+    for _ in range(4):
+        site.fail(Failure("rate_limited", "429", fingerprint="a"))
+    assert (site.one().state, site.one().severity) == ("open", "info")
+    assert site.client.zcard(keys.ALERTS) == 0
+
+
+def test_a_leaving_worker_may_tell_early(site: Site) -> None:
+    """What still gathers is claimed then, and what is claimed by another is not."""
+    site.fail()
+    site.fail()
+    assert site.claim() == []
+    assert len(site.claim(early=True)) == 1
+    assert site.claim(early=True) == []
+
+
+def test_who_can_only_log_leaves_it_to_others(site: Site) -> None:
+    """Overdue by half a minute, it is told by anybody."""
+    site.fail()
+    site.fail()
+    site.time.ms = 20_000
+    assert site.claim(overdue_s=30) == []
+    site.time.ms = 50_000
+    assert len(site.claim(overdue_s=30)) == 1
+
+
+# --- reports that are no attempt's -----------------------------------------------------------------------------------
+
+
+def test_a_page_opens_at_once_and_once(site: Site) -> None:
+    """Told again under the same request it counts once; four at the same time are one incident."""
+    found = {
+        incidents.report(site.store, "auth", "openai", "", "its gate is held", site.rules, f"gate-{number % 2}")
+        for number in range(4)
+    }
+    assert len(found) == 1
+    assert (site.one().state, site.one().count, site.one().tasks) == ("open", 2, 0)
+    assert site.client.zcard(keys.ALERTS) == 1
+
+
+def test_verbs_name_a_strangers_key(site: Site) -> None:
+    """DamagedKey for each key and verb, and nothing is written."""
+    site.fail()
+    site.fail()
+    known = site.one().id
+    acts: list[Callable[[], Any]] = [
+        lambda: incidents.report(site.store, "auth", "p", "", "x", site.rules, "r"),
+        lambda: site.claim(),
+        lambda: incidents.told(site.store, "t", known, [], ""),
+        lambda: incidents.acknowledge(site.store, known, "me"),
+        lambda: incidents.close(site.store, known, "me"),
+    ]
+    for key in CAUSE_KEYS:
+        site.client.rename(key, "aside") if site.client.exists(key) else None
+        site.client.set(key, "stranger")
+        before = site.dump()
+        for act in acts:
+            with pytest.raises(DamagedKey, match=key):
+                act()
+        assert site.dump() == before
+        site.client.delete(key)
+        site.client.rename("aside", key) if site.client.exists("aside") else None
+    assert incidents.close(site.store, known, "me")
+
+
+def test_acts_sent_again_are_done_once(site: Site) -> None:
+    """The very same script after a lost reply: nothing changes, and the word says so."""
+    site.fail()
+    site.fail()
+    known = site.one().id
+    for act, word in [
+        (lambda: incidents.report(site.store, "auth", "p", "", "x", site.rules, "r"), b"already"),
+        (lambda: incidents.acknowledge(site.store, known, "me"), b"already"),
+        (lambda: incidents.close(site.store, known, "me"), b"already"),
+    ]:
+        act()
+        before = site.dump()
+        assert site.runner.again()()[0] == word
+        assert site.dump() == before
