@@ -154,17 +154,27 @@ class Door:
             self._on_end(lease, to)
         return Settled(True, to, decision.event, decision.reason, kept, written.next)
 
-    def apply(self, task_id: str, event: Event, give_up: Callable[[], bool] = lambda: True) -> Settled:
+    def apply(
+        self,
+        task_id: str,
+        event: Event,
+        give_up: Callable[[], bool] = lambda: True,
+        still: Callable[[Task], bool] = lambda _: True,
+    ) -> Settled:
         """An event of somebody who holds no lease: a human, a timer, another service. `UnknownTask` if there is none.
 
         While Redis does not answer it is tried again until `give_up()` (default: at once, as for who comes again
         anyway); what was done although its reply was lost is not done twice.
+        `still`: whether the task stands as it did when somebody saw what is to be done. Where it does not, another one
+        who saw the same has been quicker: nothing is done, and nobody has tried what is forbidden.
         A `cancel` of a task that is being worked on becomes `ask_cancel`: its holder kills the tree, then settles. A
         `replay` of one that never ran because of what goes before it waits for that again (`replay_after`).
         """
         request, waits = self._clock.token(), True
         for _ in range(8):
             task = insist(lambda: self.store.read(task_id), self._clock, give_up)
+            if not still(task):
+                return Settled(False, task.state, event.name, "it has moved on")
             # Which of the two replays it is the task says, whoever asks.
             name = "replay" if event.name == "replay_after" else event.name
             if name == "cancel" and task.state in lifecycle.OWNED:
@@ -195,9 +205,11 @@ class Door:
                 return Settled(True, to, name, event.reason)
         return Settled(False, task.state, event.name, "the task kept changing; try again")
 
-    def refuse(self, task: Task, name: str, who: str, why: str) -> Settled:
-        """Records that somebody tried what the table forbids; the task stays as it is. Raises as `apply` does."""
-        return self._refuse(task, name, who, why, lambda: True)
+    def refuse(self, task: Task, name: str, who: str, why: str, request: str = "") -> Settled:
+        """Records that somebody tried what the table forbids; the task stays as it is. Raises as `apply` does.
+
+        `request`: the same for all who see the same try, so that it is recorded once."""
+        return self._refuse(task, name, who, why, lambda: True, request)
 
     def _write(self, move: Move, give_up: Callable[[], bool], wish: Wish | None = None) -> Written:
         return insist(lambda: self.store.settle(move, wish), self._clock, give_up, DAMAGED_S)
@@ -301,13 +313,17 @@ class Door:
         self._record(replace(lease.task, state=written.state), move.event, move.who, why, give_up)
         return Settled(False, written.state, move.event, why)
 
-    def _refuse(self, task: Task, name: str, who: str, why: str, give_up: Callable[[], bool]) -> Settled:
-        self._record(task, name, who, why, give_up)
+    def _refuse(
+        self, task: Task, name: str, who: str, why: str, give_up: Callable[[], bool], request: str = ""
+    ) -> Settled:
+        self._record(task, name, who, why, give_up, request)
         return Settled(False, task.state, name, why)
 
-    def _record(self, task: Task, name: str, who: str, why: str, give_up: Callable[[], bool]) -> None:
+    def _record(
+        self, task: Task, name: str, who: str, why: str, give_up: Callable[[], bool], request: str = ""
+    ) -> None:
         """One breadcrumb, and no transition."""
-        refused, request = f"refused:{name}", self._clock.token()
+        refused, request = f"refused:{name}", request or self._clock.token()
         self._write(Move(task.id, task.queue, task.state, refused, task.state, why, who, request=request), give_up)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from proofq.policies.failure import Failure
@@ -76,8 +77,8 @@ class Followers:
     def _expire(self, follower: str, task_id: str, why: Failure) -> bool:
         """False for one whose rows are damaged; it is looked at again."""
         try:
-            if _waits_for(self._store.read(follower), task_id):
-                self._door.apply(follower, Event("expire", self._name, why.reason, failure=why))
+            still = partial(_waits_for, other=task_id)
+            self._door.apply(follower, Event("expire", self._name, why.reason, failure=why), still=still)
         except UnknownTask:
             return True
         except (DamagedKey, ValueError) as problem:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
-from proofq.policies import isolation, settlement
+from proofq.policies import isolation, lifecycle, settlement
 from proofq.policies.agent import AgentSpec
 from proofq.workers import fleet, keys
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.followers import Followers
 from proofq.workers.owner import Owner
-from proofq.workers.record import Lease
+from proofq.workers.record import Lease, Task
 from proofq.workers.rounds import Rounds
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
@@ -102,8 +103,10 @@ class Reaper:
         self._cleared &= watch.overdue.keys()
         taken = sum(self._each_owner(self._take_from, *overdue) for overdue in watch.overdue.items())
         # The aged first: who is due and too old is not run once more.
-        expired = self._apply(watch.aged, "expire", "older than its max_age_s")
-        promoted = self._apply([name for name in watch.due if name not in watch.aged], "due", "its time has come")
+        too_old, has_come = partial(_is_too_old, now_ms=watch.now), partial(_has_come, now_ms=watch.now)
+        expired = self._apply(watch.aged, "expire", "older than its max_age_s", too_old)
+        due = [name for name in watch.due if name not in watch.aged]
+        promoted = self._apply(due, "due", "its time has come", has_come)
         self._followers.tell(watch.followed)
         strays = dict.fromkeys([*watch.strays, *self._parked()])
         restored = self._strays.settle(list(strays))
@@ -201,11 +204,12 @@ class Reaper:
 
     # --- tasks that waited -----------------------------------------------------------------------------------------
 
-    def _apply(self, task_ids: list[str], name: str, reason: str) -> int:
+    def _apply(self, task_ids: list[str], name: str, reason: str, still: Callable[[Task], bool]) -> int:
+        """Every reaper sees the same tasks: who comes second does nothing, though it has waited anew meanwhile."""
         moved = 0
         for task_id in task_ids:
             try:
-                moved += self._door.apply(task_id, Event(name, self._name, reason)).ok
+                moved += self._door.apply(task_id, Event(name, self._name, reason), still=still).ok
             except (UnknownTask, ValueError) as problem:
                 self._set_aside(task_id, "", str(problem))
             except DamagedKey as problem:
@@ -216,3 +220,11 @@ class Reaper:
         """Nobody can read it: it must not come up at every look."""
         log.error("row_damaged", extra={"task": task_id, "problem": problem})
         self._store.set_aside(task_id, owner, "", problem)
+
+
+def _is_too_old(task: Task, now_ms: int) -> bool:
+    return task.state in lifecycle.WAITING and task.expires_at <= now_ms
+
+
+def _has_come(task: Task, now_ms: int) -> bool:
+    return task.state == lifecycle.DEFERRED and (task.not_before or 0) <= now_ms

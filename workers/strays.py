@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from proofq.policies import adoption, lifecycle
@@ -16,6 +17,7 @@ from proofq.policies.agent import AgentSpec
 from proofq.workers import rq_view
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
+from proofq.workers.record import Task
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Birth, Store
 
@@ -80,14 +82,17 @@ class Strays:
         parked, moved = str(stray.get("parked", "")), stray.get("reason") == MOVED
         event = None if parked else lifecycle.FROM_OUTSIDE.get(task.state)
         if event is not None:
-            settled = self._door.apply(task_id, Event(event, WHO, "put back into its queue with one of RQ's tools"))
+            asked = Event(event, WHO, "put back into its queue with one of RQ's tools")
+            # Others may look after the same stray: who comes second must not run it once more.
+            settled = self._door.apply(task_id, asked, still=partial(_stands_as, task))
             if settled.ok:
                 return self._store.restore(task_id)
             moved = True
         elif parked:
-            self._door.refuse(task, "defer", WHO, f"put among RQ's {parked} jobs from outside")
+            self._door.refuse(task, "defer", WHO, f"put among RQ's {parked} jobs from outside", _request(stray))
         elif moved and task.state != lifecycle.QUEUED:
-            self._door.refuse(task, "lease", WHO, f"put into its queue from outside although it is {task.state}")
+            why = f"put into its queue from outside although it is {task.state}"
+            self._door.refuse(task, "lease", WHO, why, _request(stray))
         shown = rq_view.shown_fields(task.state, task.ended_at, self._store.attempts(task_id))
         return self._store.restore(task_id, task.state, shown if parked or moved else None)
 
@@ -111,6 +116,15 @@ class Strays:
         if not isinstance(where, str):
             return None
         return adoption.Parked(where, None if due_ms is None else due_ms / 1000 - self._store.clock.wall().timestamp())
+
+
+def _stands_as(task: Task, now: Task) -> bool:
+    return (now.state, now.attempt, now.ended_at) == (task.state, task.attempt, task.ended_at)
+
+
+def _request(stray: Mapping[str, Any]) -> str:
+    """The same for every reaper that sees this stray."""
+    return f"stray-{stray.get('at', '')}"
 
 
 def _due_ms(stray: Mapping[str, Any]) -> int | None:
