@@ -52,6 +52,14 @@ lint: setup ## ruff, mypy --strict, import-linter
 chaos-kill: setup ## 300 x kill -9 of every kind of process
 	@$(BIN)/python -m tests.acceptance.chaos_kill $(ARGS)
 
+.PHONY: brownout
+brownout: setup ## a provider that fails for 20 s, asks to wait, refuses a key: what reaches it, what is lost
+	@$(BIN)/python -m tests.acceptance.brownout $(ARGS)
+	@$(BIN)/python -m tests.acceptance.brownout --kill
+	@$(BIN)/python -m tests.acceptance.retry_after
+	@$(BIN)/python -m tests.acceptance.dead_key
+	@$(BIN)/python -m tests.acceptance.dead_key --worked
+
 .PHONY: sim
 sim: setup ## the simulator: 20,000 seeds of faults between any two store calls
 	@$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)

@@ -47,12 +47,20 @@ class Provider:
     name: str
     #: Name of the environment variable that holds the key; passed to the provider's agents. None: no key.
     key_env: str | None = None
-    #: Seconds a closed gate waits when nobody said how long.
+    #: Seconds for which nothing is sent to it once it is failing; then one probe.
     cooldown_s: float = 30.0
+    #: It is failing once so many calls were watched within so many seconds, and so large a part of them failed.
+    min_calls: int = 5
+    window_s: float = 60.0
+    failure_rate: float = 0.5
+    #: Calls of `ctx.call` that take longer count as failed ones; None: however long they take.
+    slow_call_s: float | None = None
+    #: Seconds after which a probe that has not ended keeps nobody waiting any more.
+    probe_s: float = 60.0
 
     def to_dict(self) -> dict[str, JSON]:
         """Give the plain JSON object that `from_dict` reads."""
-        return {"name": self.name, "key_env": self.key_env, "cooldown_s": self.cooldown_s}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, JSON]) -> Provider:

@@ -6,6 +6,7 @@ Everything the contract names and this version does not have is refused here, ne
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from proofq.policies import declared as values
@@ -58,11 +59,22 @@ def check_provider(name: JSON, raw: JSON, source: str) -> Provider:
         values.name(name, "provider")
         if not isinstance(raw, dict):
             raise DeclarationProblem('a provider is a table, such as { key_env = "SOME_API_KEY" }')
-        values.known_keys(raw, frozenset({"key_env", "cooldown_s"}), "provider")
+        known = {each.name for each in fields(Provider)} - {"name"}
+        values.known_keys(raw, frozenset(known), "provider")
         key_env = raw.get("key_env")
         if key_env is not None:
             values.variable(key_env, ("key_env",))
-        return Provider(name, key_env, values.seconds(raw, "cooldown_s", Provider(name).cooldown_s))
+        usual = Provider(name)
+        return Provider(
+            name,
+            key_env,
+            values.seconds(raw, "cooldown_s", usual.cooldown_s),
+            values.count(raw, "min_calls", usual.min_calls),
+            values.seconds(raw, "window_s", usual.window_s),
+            values.share(raw, "failure_rate", usual.failure_rate),
+            values.seconds(raw, "slow_call_s", 1.0) if raw.get("slow_call_s") is not None else None,
+            values.seconds(raw, "probe_s", usual.probe_s),
+        )
     except DeclarationProblem as problem:
         message = f"provider {values.shown_name(name)}: {problem.message}"
         raise DeclarationProblem(message, source, problem.key) from problem

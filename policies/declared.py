@@ -91,6 +91,14 @@ def count(raw: Mapping[str, JSON], key: str, default: int) -> int:
     return value
 
 
+def share(raw: Mapping[str, JSON], key: str, default: float) -> float:
+    """Give a part of the whole, a number above 0 and at most 1."""
+    value = raw.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise DeclarationProblem(f"{key} is {repr(value)[:80]}; it is a number above 0 and at most 1", key=(key,))
+    return float(value)
+
+
 def path_of(key: tuple[str | int, ...]) -> str:
     """Give the path of a key the way a message shows it: env.LOG, command[2]."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key).lstrip(".")

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from proofq.policies import classes
+from proofq.policies import classes, gate_words
+from proofq.policies.gate_words import Shut
 from proofq.policies.lifecycle import STATES
 
 
@@ -23,7 +24,7 @@ class Story:
     `failure_reason` its sentence. `taken_over`: the lease was taken from a dead or silent owner. `refused` is the
     last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
     that declare the agent can do for a queued task: free, busy, suspended, draining, nobody where there are none, or
-    paused;
+    paused; gate where only `gate` keeps it waiting;
     `ahead`: how many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
     `after`: the (id, state) of the tasks that have yet to end in success before it may run.
     """
@@ -49,6 +50,7 @@ class Story:
     cancel_asked: bool = False
     taken_over: bool = False
     service: str = "free"
+    gate: Shut | None = None
     ahead: int = 0
     refused: tuple[str, str] | None = None
     proofs: Sequence[tuple[str, str]] = field(default_factory=tuple)
@@ -75,6 +77,8 @@ RESPONSES: Final[Mapping[str, str]] = {
     "defer": "nobody is blamed, and the task waits before it is tried again",
     "requeue": "the task goes back to its queue at once, without counting the attempt",
     "cancel": "the task ends here because somebody asked for it",
+    "gate": "the task goes back to its queue without counting the attempt, and the gate of its provider keeps it there",
+    "unasked": "a closed gate kept the agent from asking anybody, so nobody is blamed, and the task waits",
 }
 #: What each bound of `policies.classes` means once it is reached.
 BOUNDS: Final[Mapping[str, str]] = {
@@ -195,6 +199,9 @@ def _service(story: Story) -> tuple[str, str]:
         case "paused":
             seen = f" The agent {story.agent} is paused, so none of its tasks is leased.{behind}"
             return seen, f"it waits until somebody resumes the agent (`proofq resume {story.agent}`)"
+        case "gate" if story.gate is not None:
+            seen, then = gate_words.waiting(story.gate)
+            return f" {seen}{behind}", then
         case "nobody":
             seen = f" No live worker declares the agent {story.agent}.{behind}"
             return seen, "it waits for such a worker (`proofq worker` in the agent's project)"

@@ -18,7 +18,7 @@ Heard: TypeAlias = Failure | Literal["answered"] | None
 #: The reason of the kill.
 LIVE: Final = "live"
 #: Seconds somebody asked it to wait, beyond which it is ended at once: the queue waits better than a slot.
-LONG_WAIT_S: Final = 60.0
+LONG_WAIT_S: Final = 10.0
 #: Failures in a row, of a class that no try heals (a refused key, no credit), at which it is ended.
 MAX_HOPELESS: Final = 2
 #: Failures in a row, of whatever class, at which it is ended.

@@ -42,12 +42,14 @@ class TaskFacts:
     fingerprint: str = ""
     equal_failures: int = 0
     cancel: bool = False
+    #: It passed the gate of a provider, which hears of its end and keeps the next attempt waiting.
+    gated: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
     """One event of the table, whether the attempt counts, why (`rule` is the name of the rule that spoke), and how long
-    the task waits first (None = not at all)."""
+    the task waits first (None = not at all). `remembered`: though it does not count, how often in a row is kept."""
 
     event: str
     counted: bool
@@ -55,6 +57,7 @@ class Decision:
     reason: str
     delay_s: float | None = None
     equal_failures: int = 0
+    remembered: bool = False
 
 
 #: Where a response leads while its bound is not reached.
@@ -79,13 +82,35 @@ _TO_DO: Final[Mapping[str, str]] = {
 }
 
 
+#: How often in a row a task may be sent back to the gate for the same refusal: where others are let through with the
+#: same key, it is the task's own, and a human must look.
+MAX_AT_GATE: Final = 5
+
+
 def decide(failure: Failure, facts: TaskFacts, limits: Limits, jitter: float) -> Decision:
     """The response to `failure`; `jitter` in [0, 1) spreads the delay."""
+    return _at_the_gate(failure, facts, limits) or _by_class(failure, facts, limits, jitter)
+
+
+def _at_the_gate(failure: Failure, facts: TaskFacts, limits: Limits) -> Decision | None:
+    """The response where the gate of the provider waits for the task: it goes back behind it, uncounted."""
+    refused = failure.kind in ("auth", "quota") and failure.retry_after_s is None
+    limited = failure.kind in ("rate_limited", "quota") and (failure.retry_after_s or 0.0) > limits.max_wait_s
+    if not (facts.gated and (refused or limited)) or facts.cancel or (facts.state, "requeue") not in TABLE:
+        return None
+    equal = facts.equal_failures + 1 if failure.fingerprint == facts.fingerprint else 1
+    if equal >= MAX_AT_GATE:
+        return None
+    reason = f"{failure.kind}: {failure.reason} (it waits at the gate of its provider)"
+    return Decision("requeue", False, f"{failure.kind}.gate", reason, equal_failures=equal, remembered=True)
+
+
+def _by_class(failure: Failure, facts: TaskFacts, limits: Limits, jitter: float) -> Decision:
     kind = classes.of(failure.kind)
     equal = facts.equal_failures + 1 if failure.fingerprint and failure.fingerprint == facts.fingerprint else 1
     counted = facts.counted + 1 if kind.counted else facts.counted
     waited = _waited(failure, kind, limits)
-    spent = _spent(kind, counted, equal, facts, limits)
+    spent = None if _is_unasked(failure) else _spent(kind, counted, equal, facts, limits)
     is_counted = kind.counted
     if spent:
         event, rule, why = kind.ends_in, f"{kind.name}.{spent[0]}", spent[1]
@@ -141,6 +166,8 @@ def _spent(
 
 def _waited(failure: Failure, kind: classes.FailureClass, limits: Limits) -> tuple[str, str, str] | None:
     """Event, rule and words where a wait that somebody asked for decides, and not the class alone; None elsewhere."""
+    if _is_unasked(failure):
+        return "defer", f"{kind.name}.unasked", "nobody was asked"
     wait = failure.retry_after_s
     if wait is None or kind.name not in classes.WAITS:
         return None
@@ -149,6 +176,11 @@ def _waited(failure: Failure, kind: classes.FailureClass, limits: Limits) -> tup
         return "hold", f"{kind.name}.max_wait_s", why
     # Out of credit until a time that was said is a wait like any other.
     return ("defer", f"{kind.name}.defer", "") if kind.name == "quota" else None
+
+
+def _is_unasked(failure: Failure) -> bool:
+    """Whether a gate, or a breaker of the agent's own, kept it from asking anybody."""
+    return failure.kind == "overloaded" and failure.source == "host"
 
 
 def _delay_s(failure: Failure, event: str, facts: TaskFacts, jitter: float) -> float | None:

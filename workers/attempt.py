@@ -327,7 +327,8 @@ class Attempts:
         """Writes the event while Redis allows; once this worker must leave, the lease is left to a reaper instead."""
         number, evidence = held.news()
         spec = self.agents.get(held.task.agent)
-        told = replace(event, progress=evidence)
+        admission = held.lease.admission
+        told = replace(event, progress=evidence, called=admission is not None and admission.gate in held.called)
         shown = told if spec is None else told.without(self.secrets(spec))
         settled = self.door.settle(held.lease, shown, self.leaving, held.wish)
         if settled.ok and number:

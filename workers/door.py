@@ -15,6 +15,7 @@ from proofq.policies import lifecycle, redaction, settlement
 from proofq.policies.failure import Failure
 from proofq.policies.settlement import Decision, Limits
 from proofq.workers import rq_view
+from proofq.workers.gate_reports import GateReports
 from proofq.workers.insist import insist
 from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.record import Lease, Task
@@ -51,6 +52,7 @@ class Event:
     `death`: the attempt's own supervisor reports the death of its processes, which no reaper has counted yet.
     `progress`: the attempt's latest evidence given to `ctx.progress`, as JSON, where its record does not have it yet.
     `steps`: those of `@proofq.step` that came back in it.
+    `called`: calls of `ctx.call` have told the gate of the agent's provider how they ended.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Event:
     death: bool = False
     progress: str = ""
     steps: tuple[str, ...] = ()
+    called: bool = False
 
     def without(self, secrets: Collection[str]) -> Event:
         """The same, with these texts hidden in whatever of it is kept."""
@@ -96,7 +99,8 @@ class Settled:
 
 class Door:
     """Settles events. `limits` are the bounds of this worker's settings; `on_end` is told of each attempt that ended
-    here, and in which state its task is now; `incident_of` says what a failure of an agent adds to its incident."""
+    here, and in which state its task is now; `incident_of` says what a failure of an agent adds to its incident, and
+    `gates` what an end tells the gate of its provider."""
 
     def __init__(
         self,
@@ -104,11 +108,13 @@ class Door:
         limits: Limits,
         on_end: Callable[[Lease, str], None] = lambda _lease, _state: None,
         incident_of: Callable[[Failure, str], Mapping[str, Any]] = lambda _failure, _agent: {},
+        gates: GateReports | None = None,
     ) -> None:
         self.store = store
         self.limits = limits
         self._on_end = on_end
         self._incident_of = incident_of
+        self._gates = gates or GateReports()
         self._clock = store.clock
 
     def settle(
@@ -128,7 +134,7 @@ class Door:
         task = lease.task
         if event.name not in LEASED | {"failed", "lost"}:
             return self._refuse(task, event.name, event.who, f"{event.name} is no event of a lease's holder", give_up)
-        decision = self._decided(task, event)
+        decision = self._decided(task, event, lease.admission is not None)
         to = lifecycle.next_state(task.state, decision.event)
         if to is None:
             why = f"the table has no {decision.event} from {task.state}"
@@ -140,6 +146,8 @@ class Door:
             return self.settle(replace(lease, task=replace(task, cancel=True)), event, give_up, wish)
         if not written.ok:
             return self._late(lease, move, written, give_up)
+        if written.gate is not None:
+            self._gates.on_change(written.gate)
         kept = None
         if to in lifecycle.OWNED:
             fields = {"state": to, "claim": event.claim if to == lifecycle.CLAIMED_DONE else task.claim}
@@ -216,7 +224,7 @@ class Door:
 
     # --- how an event becomes a move -------------------------------------------------------------------------------
 
-    def _decided(self, task: Task, event: Event) -> Decision:
+    def _decided(self, task: Task, event: Event, gated: bool) -> Decision:
         if event.name not in {"failed", "lost"}:
             if task.cancel and lifecycle.next_state(task.state, event.name) in lifecycle.WAITING:
                 return Decision("cancel", counted=False, rule="cancel.asked", reason="its cancel was asked")
@@ -224,7 +232,7 @@ class Door:
             success = lifecycle.next_state(task.state, event.name) in lifecycle.SUCCESS
             return Decision(event.name, counted=success, rule=event.name, reason=event.reason)
         failure = event.failure or Failure("unknown", event.reason or "no reason was given")
-        facts = replace(task.facts, deaths=task.deaths + event.death)
+        facts = replace(task.facts, deaths=task.deaths + event.death, gated=gated)
         try:
             return settlement.decide(failure, facts, self.limits, self._clock.jitter())
         except Exception as problem:
@@ -243,13 +251,16 @@ class Door:
             fields["ended_at"] = "@now"
         if ends and decision.counted:
             fields["counted"] = str(task.counted + 1)
-        if ends and failure is not None and decision.counted:
+        if ends and failure is not None and (decision.counted or decision.remembered):
             fields |= {"fingerprint": failure.fingerprint, "equal_failures": str(decision.equal_failures)}
         if task.state == lifecycle.LEASED and decision.event in lifecycle.UNCOUNTED_PICKUPS:
             fields["pickups"] = str(max(0, task.pickups - 1))
         if event.death:
             fields["deaths"] = str(task.deaths + 1)
         fields |= _facts_of(decision.event, event)
+        told = None
+        if ends and lease is not None and lease.admission is not None:
+            told = self._gates.of_end(lease.admission, failure, to, self._clock.jitter(), called=event.called)
         now = self._clock.wall()
         replay = decision.event in lifecycle.REPLAYS
         return Move(
@@ -275,6 +286,7 @@ class Door:
             request=self._clock.token(),
             heeds_cancel=ends and to in lifecycle.WAITING,
             incident=self._told(task, failure, decision, to),
+            gate=told,
         )
 
     def _failure(self, task: Task, event: Event, decision: Decision) -> Failure | None:

@@ -29,7 +29,7 @@ EVENT_MEANINGS: Final[Mapping[str, str]] = {
     "finish_unproven": "the claim stands alone (agents that say `unproven`)",
     "retry": "the failure's class allows another attempt, after a pause",
     "defer": "the cause is nobody's fault; another attempt after a pause, not counted",
-    "requeue": "its worker died; another attempt at once, not counted",
+    "requeue": "its worker died, or its key was refused and its provider's gate keeps it; not counted",
     "give_back": "its worker is draining, or was cut off for too long; not counted",
     "hold": "a human must look: the proofs cannot tell, or the class says so",
     "fail": "trying again would not help, or the attempts are spent",

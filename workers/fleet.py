@@ -25,6 +25,8 @@ DAMAGED: Final = "damaged"
 SUSPENDED: Final = "suspended"
 
 
+#: What `service` says of agents that workers can serve, were it not for the gate of a provider.
+SERVED: Final = frozenset({"free", "busy"})
 #: Seconds for which a version of an agent counts as declared after a worker has last said so: three publications.
 REMEMBERED_S: Final = 1800.0
 
@@ -56,6 +58,8 @@ class Owner:
     versions: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
     draining_asked: bool = False
+    #: The gate of each of its agents that has a provider.
+    gates: Mapping[str, str] = field(default_factory=dict)
     #: Why it has no room, in words, where it is full.
     full: str = ""
 
@@ -206,6 +210,7 @@ def _owner(store: Store, owner_id: str, deadline_ms: float, now_ms: int) -> Owne
         versions=versions(row),
         layout=row.get("layout", ""),
         draining_asked="drain" in row,
+        gates=versions(row, "gates"),
         full=row.get("full", ""),
     )
 
@@ -217,14 +222,15 @@ def _seen_s(deadline_ms: float, isolation_ms: int | None, now_ms: int) -> float 
     return max(0.0, now_ms - (deadline_ms - isolation_ms)) / 1000
 
 
-def versions(row: Mapping[str, str]) -> dict[str, str]:
-    """What an owner's row says of its agents' versions; empty for an older one, and for what somebody broke."""
-    raw = row.get("versions", "")
+def versions(row: Mapping[str, str], name: str = "versions") -> dict[str, str]:
+    """What an owner's row says of its agents, such as their versions; empty for an older one, and for what somebody
+    broke."""
+    raw = row.get(name, "")
     try:
         found = json.loads(raw) if raw else {}
     except ValueError:
         return {}
-    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+    return {str(agent): str(said) for agent, said in found.items()} if isinstance(found, dict) else {}
 
 
 def _number(text: str | None) -> int | None:

@@ -55,6 +55,14 @@ VERSIONS: Final = PREFIX + "versions"
 EFFECTS: Final = PREFIX + "effects:"
 #: zset "task id key" -> ms: effects that were begun and whose outcome is not on record.
 UNCONFIRMED: Final = PREFIX + "unconfirmed"
+#: hash, one per provider and key (its fingerprint): whether anything may be sent; see `policies.gate`, gates.lua.
+GATE: Final = PREFIX + "gate:"
+#: list of JSON arrays, one per move of a gate, oldest first, the newest 200.
+GATE_CRUMBS: Final = PREFIX + "gate-crumbs:"
+#: zset gate -> ms at which a worker last said that it has this key. Gates that nobody names are forgotten.
+GATES: Final = PREFIX + "gates"
+#: hash provider -> JSON {at, who, reason}: providers that are isolated whatever the key. Absent where none is.
+ISOLATED: Final = PREFIX + "isolated"
 #: hash: major and minor of the layout (`policies.layout`), the release and the time of who began with that major.
 LAYOUT: Final = PREFIX + "layout"
 #: hash, one per incident: a cause that hit one task or many. See `lua/incidents.lua`; bounded there.
@@ -150,6 +158,14 @@ def incident(incident_id: str) -> str:
 def key(agent: str, digest: str) -> str:
     """`digest`: of the idempotency key, so that any text up to its bound makes a short name."""
     return f"{KEY}{agent}:{digest}"
+
+
+def gate(name: str) -> str:
+    return GATE + name
+
+
+def gate_crumbs(name: str) -> str:
+    return GATE_CRUMBS + name
 
 
 def rq_job(task_id: str) -> str:

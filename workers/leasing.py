@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies import lifecycle
+from proofq.policies.gate import Admission
 from proofq.workers import rq_view
 from proofq.workers.clock import Clock
 from proofq.workers.record import Lease, Task
@@ -29,7 +30,8 @@ class StaleOwner(Exception):
 class Wish:
     """The next task of the first of `queues` that has one, for a slot of `owner`; `who` and `host` are its worker's.
 
-    Sent again under the same `request` it is given the same task.
+    Sent again under the same `request` it is given the same task. A queue whose tasks pass a gate has its name after a
+    blank. `later` is told in how many seconds a gate opens that keeps tasks waiting, where nothing else is there.
     """
 
     owner: str
@@ -38,6 +40,7 @@ class Wish:
     queues: Sequence[str]
     who: str
     host: str
+    later: Callable[[float], None] = lambda _: None
 
     def arguments(self, clock: Clock) -> list[Argument]:
         """As leasing.lua takes them."""
@@ -57,10 +60,19 @@ class Wish:
                 task = Task.parse(task_id, answer[4])
             except ValueError as problem:
                 raise UnreadableRow(task_id, str(problem)) from problem
-            return Lease(task, answer[2].decode(), self.owner, self.slot)
+            return Lease(task, answer[2].decode(), self.owner, self.slot, _admission(answer[5:]))
+        if word == "empty" and len(answer) > 2:
+            self.later(max(0.0, (float(answer[2]) - float(answer[1])) / 1000))
         if word not in {"empty", "suspended"}:
             raise StaleOwner(word)
         return None
+
+
+def _admission(said: list[Any]) -> Admission | None:
+    if not said:
+        return None
+    name, epoch, probe, watched = said
+    return Admission(name.decode(), int(epoch), bool(probe), bool(watched))
 
 
 def no_wish() -> Wish | None:

@@ -40,6 +40,8 @@ class Held:
         #: What the slot wants once this lease has ended, and what it got with that.
         self.wish = wish
         self.next: Lease | None = None
+        #: Gates that its calls have passed, and told how they ended.
+        self.called: set[str] = set()
         self._lock = threading.Lock()
         self._reason: Stop | None = None
         self._kill: Callable[[str], None] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proofq.policies.failure import Failure
+from proofq.policies.gate import Admission
 from proofq.policies.lifecycle import STATES
 from proofq.policies.settlement import TaskFacts
 
@@ -138,12 +139,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to settle one attempt: the task as it was granted, and the fence that every write is compared with."""
+    """The right to settle one attempt: the task as it was granted, and the fence that every write is compared with.
+
+    `admission`: how it was let through its provider's gate; None for an agent without a provider, and for a lease that
+    was taken over.
+    """
 
     task: Task
     fence: str
     owner: str
     slot: str
+    admission: Admission | None = None
 
 
 @dataclass(frozen=True)

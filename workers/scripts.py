@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 
 import redis
 
-from proofq.policies import layout
+from proofq.policies import gate, layout
+from proofq.policies.agent import Provider
 from proofq.policies.lifecycle import DEFERRED, NUMBERS, RQ_STATUS, SUCCESS, TABLE, TERMINAL
 from proofq.workers import keys
 from proofq.workers.errors import Error, OtherLayout, RedisUnavailable
@@ -38,13 +39,15 @@ NAMES: Final = (
     "unlist",
     "effect",
     "incident",
+    "gate",
 )
 
 #: The functions that a script needs beside those of common.lua, by the names of their files.
 PARTS: Final[Mapping[str, Sequence[str]]] = {
-    "lease": ("leasing",),
-    "settle": ("incidents", "settling", "leasing"),
+    "lease": ("gates", "leasing"),
+    "settle": ("gates", "incidents", "settling", "leasing"),
     "incident": ("incidents",),
+    "gate": ("gates",),
 }
 
 Argument = str | bytes | int
@@ -106,6 +109,13 @@ class RedisRunner:
         released = TABLE[DEFERRED, "release"]
         prelude += f'local FOLLOWER = {{ waits = "{DEFERRED}", released = "{released}" }}\n'
         prelude += f'local LAYOUT = {{ major = "{layout.MAJOR}", minor = {layout.MINOR} }}\n'
+        unsaid = {
+            "probe_ms": 1000 * Provider("").probe_s,
+            "ramp_ms": 1000 * gate.RAMP_S,
+            "hark_ms": 1000 * gate.HARK_S,
+            "crumbs": gate.CRUMBS,
+        }
+        prelude += f"local GATE = {{ {', '.join(f'{name} = {number:.0f}' for name, number in unsaid.items())} }}\n"
         self._client = client
         self._own = threading.local() if own_connections else None
         self._scripts = {}

@@ -31,6 +31,7 @@ from proofq.workers.clock import SystemClock, WorkerClock
 from proofq.workers.errors import BadInput, Error
 from proofq.workers.expand import WITHHELD, Expander
 from proofq.workers.forkserver import Config
+from proofq.workers.gate_keys import GateKeys
 from proofq.workers.guard import OwnerMarker
 from proofq.workers.lanes import Share
 from proofq.workers.preload import Preload
@@ -148,6 +149,7 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
     if any(spec.proofs for spec in agents.values()):
         verifier.warm_up()
     end_earlier = partial(_end_earlier, store, hosts.LocalHost(), spawner.forkserver.pid)
+    passed = GateKeys.of(mine.providers, agents, os.environ)
     answering = Answering(effects.Desk(store, lambda name: expander.secrets(agents[name])).handlers(), SystemClock())
     local = performing.LocalPerformer(spawner, expander, end_earlier, answering)
     shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)
@@ -169,6 +171,7 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
         close,
         expander.secrets,
         answering,
+        passed,
     )
 
 

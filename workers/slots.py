@@ -43,8 +43,8 @@ class _Parked:
 
 
 class Slots:
-    """Room for attempts from `queues`, with the numbers of `share`. Redis is asked by one thread, while idle once a
-    tick or when rung.
+    """Room for attempts from `queues` (see `Wish`), with the numbers of `share`. Redis is asked by one thread, while
+    idle once a tick, when rung, and when a gate opens.
 
     `usable` says whether attempts can be started at all. `stopping` (set by a drain) ends each slot after its attempt.
     """
@@ -68,6 +68,8 @@ class Slots:
         self._clock: Clock = store.clock
         self._threads = Threads(share.count, self._clock)
         self._rung = threading.Event()
+        #: How long to wait where there was nothing to do.
+        self._pause_s = TICK_S
         self._changed = threading.Condition(threading.Lock())
         #: The lowest number first, so that a slot that is in use stays the same one where there is little to do.
         self._free = list(range(share.first, share.first + share.count))
@@ -139,10 +141,11 @@ class Slots:
     def _next(self, slot: int) -> Lease | None:
         """Asks for a task, and waits where there is none; None when one should look around again."""
         self._rung.clear()
+        self._pause_s = TICK_S
         lease = self._ask(slot)
         if lease is None and not self.stopping.is_set():
             self.idle.set()
-            self._rung.wait(TICK_S)
+            self._rung.wait(self._pause_s)
         return lease
 
     def _wish(self, slot: int) -> Wish | None:
@@ -152,7 +155,11 @@ class Slots:
         # Begin somewhere else each time, so that a busy queue does not starve those behind it.
         first = int(self._clock.jitter() * len(self._queues))
         queues = self._queues[first:] + self._queues[:first]
-        return Wish(self._owner.id, str(slot), self._clock.token(), queues, self._name, host_name())
+        return Wish(self._owner.id, str(slot), self._clock.token(), queues, self._name, host_name(), self._gate_opens)
+
+    def _gate_opens(self, in_s: float) -> None:
+        """Tasks wait for nothing else than a gate: be there when it opens."""
+        self._pause_s = min(self._pause_s, in_s)
 
     def _ask(self, slot: int) -> Lease | None:
         while (wish := self._wish(slot)) is not None:

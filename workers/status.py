@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proofq.policies import lifecycle
+from proofq.policies import gate_words, lifecycle
 from proofq.policies.incident import OPEN
-from proofq.workers import connection, effects, fleet, incidents, keys, lanes, pausing
+from proofq.workers import connection, effects, fleet, gate_view, gates, incidents, keys, lanes, pausing
 from proofq.workers.census import Census, QueueHead
 from proofq.workers.clock import iso
 from proofq.workers.connection import Condition
 from proofq.workers.fleet import Owner, Suspension
+from proofq.workers.gates import Gate
 from proofq.workers.incidents import Incident
 from proofq.workers.pausing import Paused
 from proofq.workers.reading import reading
@@ -36,15 +37,16 @@ class Status:
     paused: Sequence[Paused] = ()
     #: Effects that were begun and nobody has confirmed; see `effects.item`.
     unconfirmed: Sequence[Mapping[str, Any]] = ()
+    gates: Sequence[Gate] = ()
     #: Those that are open or acknowledged.
     incidents: Sequence[Incident] = ()
 
     def document(self) -> dict[str, Any]:
-        """Under the names of the contract. `gates` is empty: they are not built yet."""
+        """Under the names of the contract."""
         oldest = self.oldest()
         return {
             **{lane: self.counts(lane) for lane in LANES},
-            "gates": [],
+            "gates": [one.item() for one in self.gates],
             "workers": [_worker(owner) for owner in self.lanes()],
             "incidents": [one.to_dict() for one in self.incidents],
             "oldest_queued": None if oldest is None else {"id": oldest.head, "age_s": self.age_s(oldest)},
@@ -105,6 +107,9 @@ class Status:
                 f"agent {one.agent} is paused{since}, and {_tasks(waiting)} must wait; "
                 f"`proofq resume {one.agent}` lets them run."
             )
+        for gate in self.gates:
+            if sentence := gate_words.attention(gate_view.shut(gate)):
+                yield sentence
         for owner in self.owners:
             if not owner.alive:
                 yield _lost(owner)
@@ -137,7 +142,8 @@ def read(store: Store) -> Status:
     paused = list(pausing.paused(store).values())
     unconfirmed = [one for one in effects.open_ones(store) if one["state"] == "unconfirmed"]
     unclosed = incidents.unclosed(store)
-    return Status(census, fleet.owners(store), server, fleet.suspension(store), paused, unconfirmed, unclosed)
+    shown = gates.read_all(store)
+    return Status(census, fleet.owners(store), server, fleet.suspension(store), paused, unconfirmed, shown, unclosed)
 
 
 def _incident(one: Incident) -> str:

@@ -19,7 +19,9 @@ from proofq.workers import keys, rq_view
 from proofq.workers.census import Census
 from proofq.workers.clock import Clock
 from proofq.workers.errors import UnknownTask
+from proofq.workers.gate_change import Change
 from proofq.workers.leasing import StaleOwner, UnreadableRow, Wish
+from proofq.workers.looks import Beat, Watch
 from proofq.workers.reading import reading, text
 from proofq.workers.record import Lease, Task, parse_attempts
 from proofq.workers.scripts import Argument, DamagedKey, Runner
@@ -75,6 +77,8 @@ class Move:
     bell: str = ""
     request: str = ""
     heeds_cancel: bool = False
+    #: What the end tells the gate of the agent's provider, as `policies.gate.plan` puts it; None: nothing.
+    gate: Mapping[str, Any] | None = None
     after: Sequence[str] = ()
     incident: Mapping[str, Any] = field(default_factory=dict)
 
@@ -84,7 +88,7 @@ class Written:
     """What became of a Move: done or already (it is written), changed (somebody else moved it), missing,
     cancel_asked (nothing is written, since somebody asked for its cancel meanwhile), or what forbids to wait for
     `other`: unknown, ended (in `state`), met (there is nothing to wait for). `next`: the lease that was asked for with
-    it, where it is written and there was one."""
+    it, where it is written and there was one. `gate`: how the gate of the agent's provider moved, if it did."""
 
     outcome: str
     now: int = 0
@@ -92,36 +96,11 @@ class Written:
     fence: str = ""
     other: str = ""
     next: Lease | None = None
+    gate: Change | None = None
 
     @property
     def ok(self) -> bool:
         return self.outcome in {"done", "already"}
-
-
-@dataclass(frozen=True)
-class Beat:
-    """The server's time, every lease the owner holds (task id -> (fence, whether its cancel was asked)), and whether
-    somebody wants it to drain."""
-
-    now: int
-    held: dict[str, tuple[str, bool]]
-    drain: bool = False
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What wants attention: owners past their deadline (0 = known dead), owners on this host, ids of tasks, and
-    of incidents."""
-
-    now: int
-    overdue: dict[str, int]
-    neighbours: list[str]
-    due: list[str]
-    aged: list[str]
-    strays: list[str]
-    followed: list[str]
-    #: Incidents of which somebody is to be told.
-    alerts: list[str]
 
 
 class Store:
@@ -215,6 +194,8 @@ class Store:
             plan["due_in_ms"] = move.due_in_ms
         if move.max_age_ms is not None:
             plan["max_age_ms"] = move.max_age_ms
+        if move.gate is not None:
+            plan["gate"] = dict(move.gate)
         if move.after:
             plan["after"] = list(move.after)
         if move.incident:
@@ -228,7 +209,9 @@ class Store:
         if word in {"unknown", "ended", "met"}:
             return Written(word, state=answer[-1].decode(), other=answer[1].decode())
         written = Written(word, now=int(answer[1]) if len(answer) > 1 else 0)
-        if wish and len(answer) > 2:
+        if len(answer) > 3:
+            written = replace(written, gate=Change.parse(answer[3]))
+        if wish and len(answer) > 2 and answer[2]:
             with suppress(StaleOwner, UnreadableRow):
                 return replace(written, next=self._granted(wish, answer[2]))
         return written

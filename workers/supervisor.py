@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import proofq
-from proofq.policies import isolation, layout, passing
+from proofq.policies import isolation, layout
 from proofq.policies.agent import AgentSpec
 from proofq.policies.settlement import Limits
-from proofq.workers import draining, fleet, keys, proctree, rq_view, sinks
+from proofq.workers import catalogue, draining, fleet, keys, proctree, rq_view, sinks
 from proofq.workers import host as hosts
 from proofq.workers.answering import Answering
 from proofq.workers.attempt import Attempts, Performer, Prover
@@ -28,6 +28,7 @@ from proofq.workers.bell import Bell
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
 from proofq.workers.folders import Folders
+from proofq.workers.gate_keys import GateKeys
 from proofq.workers.incidents import Reporting
 from proofq.workers.insist import insist, tries
 from proofq.workers.lanes import Share
@@ -70,8 +71,8 @@ class Post:
 @dataclass(frozen=True)
 class Hands:
     """The parts that touch processes: the forkserver's pid, who starts agents, who proves, whether anything can still
-    be started, how all of it is let go, what of an agent's environment is kept nowhere, and who answers what attempts
-    ask."""
+    be started, how all of it is let go, what of an agent's environment is kept nowhere, who answers what attempts
+    ask, and which gates agents pass."""
 
     forkserver_pid: int
     performer: Performer
@@ -80,6 +81,7 @@ class Hands:
     close: Callable[[], None]
     secrets: Callable[[AgentSpec], Collection[str]]
     answering: Answering
+    gates: GateKeys
 
 
 class Supervisor:
@@ -111,7 +113,7 @@ class Supervisor:
         self._rq_rows = RqRows(store, self._owner, post.name, post.lane, post.share, post.launcher_pid, queues)
         reporting = Reporting.of_agents(settings.incidents, agents, self._clock)
         self._notifier = sinks.notifier(store, settings.incidents, os.environ)
-        door = Door(store, limits, self._rq_rows.count, reporting.of)
+        door = Door(store, limits, self._rq_rows.count, reporting.of, hands.gates.reports)
         self._rq_commands = RqCommands(post.name, post.lane, post.share, self._owner, door, self._shut_down)
         self._attempts = Attempts(
             door,
@@ -130,8 +132,9 @@ class Supervisor:
         self._reaper = Reaper(
             store, door, self._owner, self._host, post.name, agents, self._adopt_later
         )  # fmt: skip
-        self._queues = frozenset(queues)
-        self._slots = Slots(post.share, queues, store, self._owner, self._attempts, post.name, self._usable)
+        self._queues = frozenset(queues) | set(hands.gates.by_agent(agents).values())
+        passed = hands.gates.queues(agents, post.lane)
+        self._slots = Slots(post.share, passed, store, self._owner, self._attempts, post.name, self._usable)
         self._purger = Purger(store, settings.retention)
         quota = settings.disk_quota_mib * 1024 * 1024
         self._folders = Folders(store, settings.state_dir, settings.retention.files_s, quota)
@@ -195,6 +198,7 @@ class Supervisor:
             "versions": rq_view.compact(
                 {name: spec.version for name, spec in self._agents.items() if spec.lane == self._post.lane}
             ),
+            "gates": rq_view.compact(self._hands.gates.by_agent(self._agents)),
             **hosts.process_fields("supervisor", supervisor),
             **hosts.process_fields("forkserver", forkserver),
         }
@@ -378,21 +382,9 @@ class Supervisor:
             log.warning("state_unsaid", extra={"state": state})
 
     def _publish(self) -> None:
-        entries = {
-            name: {
-                "version": spec.version,
-                "lane": spec.lane,
-                "provider": spec.provider,
-                "inputs_schema": dict(spec.inputs_schema),
-                "timeout_s": spec.timeout_s,
-                "max_attempts": spec.max_attempts,
-                "max_age_s": spec.max_age_s,
-                "unique_for_s": spec.unique_for_s,
-                "passing": passing.of_agent(spec).to_dict(),
-            }
-            for name, spec in self._agents.items()
-        }
+        entries = {name: catalogue.entry(spec) for name, spec in self._agents.items()}
         versions = {name: spec.version for name, spec in self._agents.items()}
         # First: who takes one of the tasks that the catalogue lets in is to know that there is another version.
         insist(lambda: fleet.publish_versions(self._store, versions), self._clock, self._drain_asked.is_set)
         insist(lambda: self._store.publish_catalogue(entries), self._clock, self._drain_asked.is_set)
+        insist(lambda: self._hands.gates.declare(self._store, self._post.name), self._clock, self._drain_asked.is_set)

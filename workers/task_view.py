@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from proofq.policies import lifecycle
 from proofq.policies.failure import Failure
-from proofq.workers import by_state, effects, fleet, keys, places
+from proofq.workers import by_state, effects, fleet, gate_view, keys, places
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error, UnknownTask
 from proofq.workers.reading import reading
@@ -146,8 +146,8 @@ def failure(failed: Failure | None) -> dict[str, Any] | None:
 
 
 def waiting_for(store: Store, task: Task) -> dict[str, Any] | None:
-    """What a task waits for: a worker, a slot (all are taken), its paused agent, `rq resume`, other tasks, a time or a
-    human; None for none of these."""
+    """What a task waits for: a worker, a slot (all are taken), the gate of its provider, its paused agent, `rq resume`,
+    other tasks, a time or a human; None for none of these."""
     match task.state:
         case lifecycle.QUEUED:
             return _queued_for(store, task)
@@ -166,6 +166,8 @@ def _queued_for(store: Store, task: Task) -> dict[str, Any] | None:
     if service == "suspended":
         suspended = fleet.suspension(store)
         return {"what": "resume", "name": "rq", "until": iso(suspended.until) if suspended else None}
+    if service in fleet.SERVED and (shut := gate_view.before(store, task.agent, task.lane)) is not None:
+        return gate_view.waiting_for(shut)
     what = {"nobody": "worker", "draining": "worker", "full": "worker", "busy": "slot", "paused": "paused"}.get(service)
     return {"what": what, "name": task.agent, "until": None} if what else None
 

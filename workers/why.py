@@ -8,7 +8,7 @@ from dataclasses import replace
 from proofq.policies import explain, lifecycle
 from proofq.policies.effects import sentence
 from proofq.policies.explain import Explanation, Story
-from proofq.workers import effects, fleet, task_view
+from proofq.workers import effects, fleet, gate_view, task_view
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error
 from proofq.workers.record import Breadcrumb, Task
@@ -27,8 +27,12 @@ def why(store: Store, task_id: str) -> Explanation:
     if task.state != lifecycle.QUEUED:
         said = explain.explain(replace(_story(snapshot), after=_after(store, task.after_open)))
         return _with_effects(said, task, store)
-    service, ahead = fleet.service(store, task.agent, task.lane), store.ahead_of(task.id, task.queue)
-    return explain.explain(replace(_story(snapshot), service=service, ahead=ahead))
+    story = replace(_story(snapshot), ahead=store.ahead_of(task.id, task.queue))
+    service = fleet.service(store, task.agent, task.lane)
+    shut = gate_view.before(store, task.agent, task.lane) if service in fleet.SERVED else None
+    if shut is not None:
+        return explain.explain(replace(story, service="gate", gate=gate_view.shut(shut)))
+    return explain.explain(replace(story, service=service))
 
 
 def _with_effects(said: Explanation, task: Task, store: Store) -> Explanation:

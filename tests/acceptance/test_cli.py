@@ -224,8 +224,7 @@ def test_a_bad_setting_is_2(project: Project) -> None:
 
 NOT_BUILT = [
     *([name] for name in notbuilt.COMMANDS),
-    ["gate", "list"],
-    ["gate", "open", "anthropic"],
+    ["schedule", "list"],
     ["approval", "approve", "x"],
     ["registry", "prune"],
     ["canary", "note", "--", "python", "-m", "x"],

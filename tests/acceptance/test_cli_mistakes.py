@@ -52,7 +52,7 @@ MISTAKES = {
     "no time at all": Mistake(("run", "note", *NOTE, "--timeout", "nan"), 2, "usage", "seconds"),
     "unknown state": Mistake(("tasks", "--state", "asleep"), 2, "usage", "queued"),
     "no slots": Mistake(("worker", "--slots", "0"), 2, "bad_input", "slots"),
-    "not built": Mistake(("gate", "list"), 2, "not_built", "not built yet"),
+    "not built": Mistake(("schedule", "list"), 2, "not_built", "not built yet"),
     "after of nothing": Mistake(("enqueue", "note", *NOTE, "--after", "x"), 2, "bad_input", "no task has the id x"),
     "no command": Mistake(("run",), 2, "usage", "--help"),
 }

@@ -13,8 +13,8 @@ from proofq.policies.failure import Failure
 from proofq.policies.live import LIVE, Heard, Trouble
 
 AUTH, BUSY = Failure("auth", "refused", "provider"), Failure("overloaded", "busy", "provider")
-SLOW, LATER = Failure("rate_limited", "slow", "provider"), Failure("rate_limited", "later", "provider", None, 61.0)
-SOON = Failure("rate_limited", "soon", "provider", None, 60.0)
+SLOW, LATER = Failure("rate_limited", "slow", "provider"), Failure("rate_limited", "later", "provider", None, 10.1)
+SOON = Failure("rate_limited", "soon", "provider", None, 10.0)
 QUOTA = Failure("quota", "no credit", "provider")
 
 
@@ -49,7 +49,7 @@ def _ended_at(heard: list[Heard]) -> int | None:
     ],
 )
 def test_it_is_ended_when_waiting_is_worth_less_than_the_slot(heard: list[Heard], at: int | None) -> None:
-    """At once for a wait of over a minute, at the second refusal in a row, at the fifth failure of any class."""
+    """At once for a wait of over ten seconds, at the second refusal in a row, at the fifth failure of any class."""
     assert _ended_at(heard) == at
 
 

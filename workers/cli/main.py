@@ -25,6 +25,7 @@ from proofq.workers.cli.doctor import doctor
 from proofq.workers.cli.effect import effect
 from proofq.workers.cli.enqueue import enqueue
 from proofq.workers.cli.fleet import agents, workers
+from proofq.workers.cli.gate import gate
 from proofq.workers.cli.incident import incident
 from proofq.workers.cli.logs import logs
 from proofq.workers.cli.purge import purge
@@ -62,7 +63,7 @@ def cli() -> None:
 
 for each in (
     enqueue, run, worker, show, why, logs, tasks, status, agents, workers, cancel, replay, effect, pause, resume, drain,
-    incident, audit, purge, doctor, redis, demo,
+    incident, gate, audit, purge, doctor, redis, demo,
 ):  # fmt: skip
     cli.add_command(each)
 notbuilt.add_to(cli)

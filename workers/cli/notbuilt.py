@@ -11,7 +11,6 @@ from proofq.workers.errors import NotBuilt
 
 #: Command -> what it will do.
 COMMANDS: Final[dict[str, str]] = {
-    "gate": "the gates of providers",
     "registry": "what was spawned on a host",
     "session": "sessions of agents",
     "handoff": "artifacts passing from producer to consumer",

@@ -1,11 +1,37 @@
 -- Pops the next task of the first queue that has one and gives its lease to a slot, in one step.
 -- What is asked for stands in ARGV from `at` on: owner; slot; request id; random part of the fence; wall time for RQ's
--- fields; worker name; host; from-state; to-state; queues, in the order to look.
--- Returns: granted, id, fence, now, {field, value, ...} | empty | suspended (by `rq suspend`) | unknown_owner |
+-- fields; worker name; host; from-state; to-state; queues, in the order to look, each with the gate of its agent's
+-- provider after a blank, where that has one.
+-- Returns: granted, id, fence, now, {field, value, ...}, and where there was a gate: its name, epoch, probe (0, 1),
+--          watched (0, 1) | empty, and where only a gate keeps tasks waiting: now, when it opens | suspended (by `rq suspend`) | unknown_owner |
 --          silent (beat first) | wrong_type, key, type. A re-sent request returns the grant it already made, while that
 --          lease is held.
 -- Ids that are no task of ours, or whose task is not queued, so that somebody put them here from outside, go among the
--- strays, where a reaper looks after them by the table. At most 64 in one call. Queues of paused agents are passed over.
+-- strays, where a reaper looks after them by the table. At most 64 in one call. Queues of paused agents are passed over,
+-- and so are those whose gate lets nobody through: what is never popped costs no pickup and no attempt.
+
+-- How many wait in the queues that are asked for behind one gate.
+local function waiting_at(gate, first)
+  local count = 0
+  for i = first, #ARGV do
+    local queue, other = string.match(ARGV[i], '^(%S+) ?(.*)$')
+    if other == gate and typed(K.RQ_QUEUE .. queue, 'list') then
+      count = count + redis.call('LLEN', K.RQ_QUEUE .. queue)
+    end
+  end
+  return count
+end
+
+-- What a grant says more of the gate that was passed; of one that is sent again, what its attempt's record says.
+local function passed(answer, record)
+  if record and record.gate then
+    for _, part in ipairs({record.gate, record.gate_epoch, record.probe and 1 or 0, record.watched and 1 or 0}) do
+      answer[#answer + 1] = part
+    end
+  end
+  return answer
+end
+
 local function lease(now, at)
   local owner, slot, rid, random, wall, worker, host, from, to = unpack(ARGV, at, at + 8)
   local wrong = misfit({
@@ -29,18 +55,19 @@ local function lease(now, at)
       if redis.call('HGET', K.LEASES .. owner, id) ~= fence then return {'empty'} end
       wrong = misfit({{K.TASK .. id, 'hash'}})
       if wrong then return wrong end
-      return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}
+      local again = decoded(redis.call('HGET', K.ATTEMPTS .. id, string.match(fence, '^%d+')) or '')
+      return passed({'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}, again)
     end
   end
 
   if redis.call('EXISTS', K.RQ_SUSPENDED) == 1 then return {'suspended'} end
 
   open_at_maxmemory()
-  local looked = 0
+  local looked, closed, opens = 0, {}, nil
   for i = at + 9, #ARGV do
-    local queue = ARGV[i]
+    local queue, gate = string.match(ARGV[i], '^(%S+) ?(.*)$')
     local list = K.RQ_QUEUE .. queue
-    while not paused[queue] and typed(list, 'list') and looked < 64 do
+    while not paused[queue] and not closed[gate] and typed(list, 'list') and looked < 64 do
       local id = redis.call('LINDEX', list, 0)
       if not id then break end
       looked = looked + 1
@@ -58,6 +85,18 @@ local function lease(now, at)
       else
         local n = tonumber(redis.call('HGET', K.TASK .. id, 'attempt')) + 1
         local fence = n .. '-' .. random
+        local record = {n = n, fence = fence, leased_at = now, worker = worker, host = host}
+        if gate ~= '' then
+          local let_in, row, probe, due = gate_admit(gate, now, owner .. ' ' .. id .. ' ' .. fence,
+            function() return waiting_at(gate, at + 9) end, worker, rid)
+          if not let_in then
+            closed[gate] = true
+            if due then opens = math.min(due, opens or due) end
+            break
+          end
+          record.gate, record.gate_epoch = gate, row.epoch
+          record.probe, record.watched = probe or nil, gate_watched(row, now) or nil
+        end
         redis.call('LPOP', list)
         redis.call('HSET', K.TASK .. id, 'state', to, 'fence', fence, 'owner', owner, 'slot', slot, 'attempt', n,
           'host', host)
@@ -65,15 +104,16 @@ local function lease(now, at)
         redis.call('ZREM', K.AGES, id)
         redis.call('HSET', K.LEASES .. owner, id, fence)
         redis.call('HSET', K.GRANTS .. owner, slot, rid .. ' ' .. id .. ' ' .. fence)
-        patch_attempt(id, n, {n = n, fence = fence, leased_at = now, worker = worker, host = host}, now)
+        patch_attempt(id, n, record, now)
         crumb(id, now, from, 'lease', to, '', n, fence, worker, rid)
         enter_view(id, queue, RQ_STATUS[to], fence)
         count_as(id, queue, to)
         job_fields(id, {status = RQ_STATUS[to], worker_name = rq_worker(worker, queue, slot),
           last_heartbeat = wall, started_at = wall, ended_at = ''})
-        return {'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}
+        return passed({'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}, record)
       end
     end
   end
+  if opens then return {'empty', now, opens} end
   return {'empty'}
 end

@@ -1,8 +1,18 @@
 -- One event of a task; a slot that is free by it gets its next task in the same step.
 -- ARGV: 1 now_ms or ''; 2 plan as JSON; 3.. what the slot asks for (see leasing.lua), or nothing.
--- Returns what settling.lua says; to `done` and `already` a third part is added, if something was asked for: what
--- leasing.lua says. Whatever that is, the event is written.
+-- Returns what settling.lua says; to `done` and `already` two parts are added: what leasing.lua says, if something was
+-- asked for (nil if not), and the JSON of how the provider's gate moved, if it did. Whatever those are, the event is
+-- written.
 local now = clock(ARGV[1])
-local answer = settle(now, cjson.decode(ARGV[2]))
-if ARGV[3] and (answer[1] == 'done' or answer[1] == 'already') then answer[3] = lease(now, 3) end
+local plan = cjson.decode(ARGV[2])
+local answer = settle(now, plan)
+if answer[1] ~= 'done' and answer[1] ~= 'already' then return answer end
+local change = nil
+if plan.gate and answer[1] == 'done' then change = gate_told(plan.gate, now, plan.who, plan.rid) end
+if plan.gate and answer[1] == 'already' then change = gate_moved_by(plan.gate.name, plan.rid) end
+if ARGV[3] then answer[3] = lease(now, 3) end
+if change then
+  answer[3] = answer[3] or false
+  answer[4] = cjson.encode(change)
+end
 return answer

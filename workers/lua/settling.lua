@@ -6,7 +6,8 @@
 --   due_in_ms|nil (deferred for so long from now), max_age_ms|nil (give the task a new age), bell ('' or whom to ring),
 --   after|nil (ids of the tasks that it waits for again),
 --   incident|nil (what a failure tells: see incidents.lua),
---   heeds_cancel (bool: it would lead to another run, so a cancel that was asked goes before it)}
+--   heeds_cancel (bool: it would lead to another run, so a cancel that was asked goes before it),
+--   gate|nil (what the end tells the gate of the agent's provider; settle.lua tells it)}
 -- Returns: done, now | already, now (this very request was carried out before) | changed, state, fence | missing |
 --          cancel_asked (nothing was written) | unknown, id | ended, id, state | met, id (of `after`, see enqueue.lua) |
 --          wrong_type, key, type.

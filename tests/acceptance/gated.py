@@ -1,0 +1,115 @@
+"""A site whose agents talk to a moody provider through a gate; what was sent, counted and waited for."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from proofq.policies import lifecycle
+from proofq.workers import gates
+from proofq.workers.gates import Gate
+from tests.acceptance.harness import Site, Worker, one_end
+from tests.acceptance.moody import Moody
+from tests.waiting import until
+
+AGENTS = '''
+"""Agents that ask a moody provider once, and write down that it answered."""
+
+import os
+import pathlib
+import urllib.request
+
+import proofq
+
+PROOFS = [proofq.proofs.file("{out}", min_bytes=1)]
+
+
+def _ask() -> None:
+    request = urllib.request.Request("URL", headers={"Authorization": os.environ.get("MOODY_KEY", "")})
+    urllib.request.urlopen(request, timeout=20).read()
+
+
+@proofq.agent(provider="moody", timeout_s=60, proofs=PROOFS)
+def asks(ctx, out: str) -> str:
+    """Ask, as any agent that uses a library."""
+    _ask()
+    pathlib.Path(out).write_text("answered")
+    return "done"
+
+
+@proofq.agent(provider="moody", timeout_s=60, proofs=PROOFS)
+def calls(ctx, out: str) -> str:
+    """The same through ctx.call."""
+    ctx.call("moody", _ask)
+    pathlib.Path(out).write_text("answered")
+    return "done"
+'''
+
+
+class Gated:
+    """A site with a provider."""
+
+    def __init__(self, site: Site, provider: Moody, key: str) -> None:
+        self.site = site
+        self.provider = provider
+        self.key = key
+
+    def start(self, slots: int = 1, key: str = "") -> Worker:
+        return self.site.start("--slots", str(slots), environ={"MOODY_KEY": key or self.key})
+
+    def workers(self, count: int, slots: int = 1) -> list[Worker]:
+        """So many workers, ready."""
+        started = [self.start(slots) for _ in range(count)]
+        return [worker.wait_ready(60.0) for worker in started]
+
+    def enqueue(self, count: int, agent: str = "asks") -> list[str]:
+        return [self.site.enqueue(agent, out=self.site.out(f"{agent}-{n}")) for n in range(count)]
+
+    def gate(self) -> Gate:
+        """The newest gate of the provider."""
+        return max(gates.read_all(self.site.store), key=lambda one: one.since or 0)
+
+    def wait_gate(self, state: str, within_s: float = 20.0) -> Gate:
+        until(lambda: self.gate().state == state, within_s, f"a gate that is {state}")
+        return self.gate()
+
+    def states(self, ids: list[str]) -> Counter[str]:
+        return Counter(task.state for task in self.site.store.read_many(ids))
+
+    def wait_verified(self, ids: list[str], within_s: float) -> float:
+        """Waits until all are verified; how long that took. Fails once one cannot be any more."""
+        begun = time.monotonic()
+        while (states := self.states(ids))[lifecycle.VERIFIED] < len(ids):
+            lost = states.keys() & (lifecycle.TERMINAL - {lifecycle.VERIFIED})
+            if lost or time.monotonic() - begun > within_s:
+                raise AssertionError(f"{states}\n{self.gate()}\n{self.site.logs()}")
+            time.sleep(0.02)
+        return time.monotonic() - begun
+
+    def attempts(self, ids: list[str]) -> tuple[int, int]:
+        """How many attempts were begun, and how many of them counted, of all these tasks."""
+        records = [record for task_id in ids for record in self.site.snapshot(task_id).attempts]
+        return len(records), sum(bool(record.get("counted")) for record in records)
+
+    def wrong(self, ids: list[str]) -> list[str]:
+        """Contradictions in what is written of these tasks."""
+        return [line for task_id in ids for line in one_end(self.site.snapshot(task_id))]
+
+    def pages(self) -> int:
+        """How often a human was called."""
+        return sum(worker.log_path.read_text(errors="replace").count("gate_held") for worker in self.site.workers)
+
+
+@contextmanager
+def gated(options: Mapping[str, Any], key: str = "key-one") -> Iterator[Gated]:
+    """`options` go to [providers.moody]."""
+    with Site({"meta_slots": 0}) as site, Moody() as provider:
+        (site.project / "asking.py").write_text(AGENTS.replace("URL", provider.url))
+        toml = site.project / "proofq.toml"
+        lines = [f"{name} = {value}" for name, value in options.items()]
+        declared = "\n".join(["", "[providers.moody]", 'key_env = "MOODY_KEY"', *lines, ""])
+        toml.write_text(toml.read_text().replace("modules = [", 'modules = ["asking", ', 1) + declared)
+        yield Gated(site, provider, key)

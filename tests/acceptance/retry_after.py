@@ -1,0 +1,86 @@
+"""One 429 with a Retry-After among many workers: `python -m tests.acceptance.retry_after --wait-s 30 --tasks 200`.
+
+Besides those in flight nothing may be sent until then; no second may hold more than a fifth of what is let out; and no
+attempt is spent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+
+from proofq.policies import lifecycle
+from tests.acceptance.gated import gated
+from tests.waiting import until
+
+
+@dataclass
+class Slowed:
+    """What was found; `wrong` is empty when the wait was kept by all."""
+
+    tasks: int
+    in_flight: int = 0
+    first_s: float = 0.0
+    released: int = 0
+    densest: int = 0
+    uncounted: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tasks} tasks: {self.in_flight} requests after the 429 from those in flight, the next after "
+            f"{self.first_s:.1f} s; {self.released} were let out, {self.densest} in the densest second; "
+            f"{self.uncounted} attempts not counted, {len(self.wrong)} contradictions"
+        )
+
+
+def retry_after(wait_s: int, tasks: int, workers: int) -> Slowed:
+    """One request among many is told to wait."""
+    found = Slowed(tasks)
+    with gated({}) as site:
+        site.workers(workers)
+        site.site.wait_for(site.enqueue(1)[0], lifecycle.VERIFIED)
+        told: list[int] = []
+
+        def once(_key: str, number: int) -> tuple[int, dict[str, str]] | None:
+            told.append(number)
+            return (429, {"Retry-After": str(wait_s)}) if len(told) == workers else None
+
+        site.provider.refuse = once
+        ids = [site.site.enqueue("asks", out=site.site.out(f"r{number}")) for number in range(tasks)]
+        until(lambda: any(status == 429 for _, status in site.provider.requests()), 60.0, "the 429")
+        site.wait_verified(ids, wait_s + 120.0)
+        limited_s = next(when for when, status in site.provider.requests() if status == 429)
+        after = [when - limited_s for when, _ in site.provider.requests(limited_s)][1:]
+        waited = [when for when in after if when >= wait_s]
+        found.in_flight, found.released = len(after) - len(waited), len(waited)
+        found.first_s = waited[0]
+        found.densest = max(sum(begin <= when < begin + 1 for when in waited) for begin in waited)
+        begun, counted = site.attempts(ids)
+        found.uncounted = begun - counted
+        found.wrong = site.wrong(ids)
+        if late := [when for when in after if when < wait_s and when > 1.5]:
+            found.wrong.append(f"sent while all were to wait, seconds after the 429: {late}")
+        if found.in_flight >= workers:
+            found.wrong.append(f"{found.in_flight} requests came from {workers} slots")
+        if found.densest > max(1, 0.2 * found.released):
+            found.wrong.append(f"one second held {found.densest} of {found.released}")
+        if (begun, counted) != (tasks + 1, tasks):
+            found.wrong.append(f"{begun} attempts, {counted} counted, for {tasks} tasks and one 429")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--wait-s", type=int, default=30)
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=20)
+    options = parser.parse_args()
+    found = retry_after(options.wait_s, options.tasks, options.workers)
+    print(found, *found.wrong, sep="\n")
+    return 1 if found.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Gates of providers with real workers, in short; the modules of the campaigns have the full sizes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from proofq.policies import gate, lifecycle
+from tests.acceptance.brownout import brownout
+from tests.acceptance.dead_key import dead_key
+from tests.acceptance.gated import Gated, gated
+from tests.acceptance.harness import program
+from tests.acceptance.retry_after import retry_after
+from tests.waiting import until
+
+pytestmark = [pytest.mark.xdist_group("gates"), pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def site() -> Iterator[Gated]:
+    """A site with a provider and a gate; no worker yet."""
+    with gated({"cooldown_s": 2, "min_calls": 2}) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_s8_a_brownout_costs_few_requests_and_no_task(kill: bool) -> None:
+    """Four before it trips, at most three more in flight, and one for each cool-down; all verified soon after.
+
+    With the prober killed, with all of its worker, the probe is another's.
+    """
+    found = brownout(6.0, 30, 4, cooldown_s=2, min_calls=4, kill=kill)
+    print(found)
+    assert found.wrong == []
+    # A killed prober has sent its request, and the next one need not wait for a cool-down.
+    assert found.sent <= 4 + 3 + 3 + 2 * found.killed
+    assert found.drained_s < 2 + 10.0
+
+
+def test_one_slow_down_is_the_fleets() -> None:
+    """Nothing but what was in flight is sent for three seconds, and then no fifth of it in one second."""
+    found = retry_after(3, 40, 4)
+    print(found)
+    assert found.wrong == []
+
+
+@pytest.mark.parametrize("worked", [False, True])
+def test_s50_a_refused_key_is_asked_about_once_more(worked: bool) -> None:
+    """Then nothing is sent with it, one page, and all tasks run unharmed once it is mended."""
+    found = dead_key(20, 6, worked=worked)
+    print(found)
+    assert found.wrong == []
+
+
+def test_who_waits_says_so(site: Gated) -> None:
+    """`show`, `why`, `status` and `gate list` name the provider and the state; another key is another gate."""
+    site.provider.status(401)
+    site.start(2).wait_ready(60.0)
+    ids = site.enqueue(3)
+    site.wait_gate(gate.HELD)
+    shown = _said(site, "show", ids[2])
+    assert shown["state"] == lifecycle.QUEUED
+    assert (shown["attempt"], shown["waiting_for"]["what"], shown["waiting_for"]["name"]) == (0, "gate", "moody")
+    text = _said(site, "why", ids[2])["text"]
+    assert "The gate of moody (key " in text
+    assert "is held" in text
+    assert "`proofq gate open moody`" in text
+    status = _said(site, "status")
+    assert [(one["provider"], one["state"]) for one in status["gates"]] == [("moody", "held")]
+    assert any("gate of moody" in sentence for sentence in status["attention"])
+    # Its fingerprint is all that is kept of a key.
+    assert not any(b"key-one" in site.site.client.dump(key) for key in site.site.client.keys("*"))
+    site.provider.refuse = lambda key, _: None if key == "key-two" else (401, {})
+    site.start(2, key="key-two").wait_ready(60.0)
+    site.wait_verified(ids, 30.0)
+    assert sorted(one["state"] for one in _said(site, "gate", "list")["items"]) == ["held", "open"]
+
+
+def test_by_hand(site: Gated) -> None:
+    """Isolated, nothing is leased and nothing is sent; opened, it goes on at once."""
+    site.workers(1)
+    site.site.wait_for(site.enqueue(1)[0], lifecycle.VERIFIED)
+    (isolated,) = _said(site, "gate", "isolate", "moody", "--reason", "on a weekend")["items"]
+    assert (isolated["state"], isolated["until"], isolated["reason"]) == ("isolated", None, "on a weekend")
+    sent = len(site.provider.requests())
+    task_id = site.site.enqueue("asks", out=site.site.out("later"))
+    until(lambda: _said(site, "show", task_id)["waiting_for"], 20.0, "what it waits for")
+    assert "is isolated" in _said(site, "why", task_id)["text"]
+    assert len(site.provider.requests()) == sent
+    (opened,) = _said(site, "gate", "open", "moody")["items"]
+    assert opened["state"] == "open"
+    site.wait_verified([task_id], 20.0)
+
+
+def _said(site: Gated, *words: str) -> Any:
+    """The document of a command."""
+    done = subprocess.run(
+        [*program(), *words, "--json"], cwd=site.site.project, env=site.site.environ(), capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -1,0 +1,82 @@
+"""Gates that an operator moves, that a stranger damages, that nobody names any more; and what is kept of them."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from proofq.policies import gate
+from proofq.workers import gates, keys
+from tests.gate_fleet import NAME, PROVIDER, Fleet
+
+
+@pytest.fixture
+def fleet(redis_client: redis.Redis) -> Fleet:
+    """With a key that nobody has seen before."""
+    return Fleet(redis_client)
+
+
+def test_open_by_hand(fleet: Fleet) -> None:
+    """What was refused lets one try first; what was closed by hand is open at once; and again is nothing new."""
+    fleet.fails("auth")
+    fleet.fails("auth")
+    (found,) = gates.act(fleet.store, "open", "p", "ann", "mended")
+    assert found.state == "probing"
+    fleet.answers()
+    for verb, state in (("hold", "held"), ("isolate", "isolated")):
+        (found,) = gates.act(fleet.store, verb, "p", "ann", "because")  # type: ignore[arg-type]
+        assert (found.state, found.reason) == (state, "because")
+        fleet.is_waiting(state)
+        (found,) = gates.act(fleet.store, "open", "p", "ann", "again", NAME.partition(":")[2])
+        assert found.state == "open"
+        fleet.let_in()
+    crumbs = len(fleet.events())
+    gates.act(fleet.store, "open", "p", "ann", "again")
+    assert len(fleet.events()) == crumbs
+
+
+def test_an_isolated_provider_is_so_whatever_the_key(fleet: Fleet) -> None:
+    """A key that nobody has seen before is isolated as well; opened, it begins as any."""
+    gates.act(fleet.store, "isolate", "p", "ann", "abroad")
+    gates.declare(fleet.store, [PROVIDER], {"KEY": "another"}, "test")
+    assert [one.state for one in gates.read_all(fleet.store)] == ["isolated", "isolated"]
+    gates.act(fleet.store, "open", "p", "ann", "home")
+    assert fleet.client.exists(keys.ISOLATED) == 0
+
+
+def test_who_is_no_provider_is_told(fleet: Fleet) -> None:
+    """The sentence names those there are; nothing is written."""
+    with pytest.raises(gates.UnknownProvider, match="there are gates of: p"):
+        gates.act(fleet.store, "open", "q", "ann", "")
+
+
+def test_a_damaged_gate_lets_nobody_through(fleet: Fleet) -> None:
+    """A stranger's key in its place: named, closed, and no reason for anything to stop."""
+    fleet.client.delete(keys.gate(NAME))
+    fleet.client.set(keys.gate(NAME), "stranger")
+    assert gates.read(fleet.store, NAME).state == gates.DAMAGED
+    fleet.client.delete(keys.gate(NAME))
+    fleet.client.hset(keys.gate(NAME), mapping={"state": "cooling", "until": "x", "epoch": "x", "proven": "1"})
+    assert fleet.let_in().epoch == 1
+
+
+def test_gates_that_nobody_names_are_forgotten(fleet: Fleet) -> None:
+    """After thirty days without a worker that has the key, by the next that has another."""
+    fleet.clock.after(31 * 86_400)
+    gates.declare(fleet.store, [PROVIDER], {"KEY": "new"}, "test")
+    assert [one.key for one in gates.read_all(fleet.store)] == [gate.fingerprint("new")]
+    assert fleet.client.exists(keys.gate(NAME), keys.gate_crumbs(NAME)) == 0
+
+
+def test_breadcrumbs_are_bounded_and_legal(fleet: Fleet) -> None:
+    """Each move is one of the table's, from where the last one led; the newest 200 are kept."""
+    fleet.opened()
+    for number in range(130):
+        fleet.fails("rate_limited", None, 1.0)
+        fleet.clock.after(10)
+        if number == 10:
+            rows = gates.crumbs(fleet.store, NAME)
+            assert [gate.TABLE[row[1], row[2]] for row in rows] == [row[3] for row in rows]
+            assert [row[1] for row in rows[1:]] == [row[3] for row in rows[:-1]]
+            assert [row[5] for row in rows] == list(range(1, len(rows) + 1))
+    assert len(fleet.events()) == gate.CRUMBS
