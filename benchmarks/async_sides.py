@@ -1,16 +1,13 @@
-"""Our side for async agents: four worker processes, as many attempts at a time in each as arq and saq take jobs."""
+"""Our side for async agents: four supervisors, as many attempts at a time in each as arq and saq take jobs."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from benchmarks.sides import SLOTS, Ours, program
+from benchmarks.sides import SLOTS, Ours
 from proofq.workers import keys
 
 
 class OursAsync(Ours):
-    """Four workers of ten slots; async attempts of a worker share one process."""
+    """One worker whose lane four supervisors share, ten slots each; async attempts of a supervisor share a process."""
 
     name = "proofq async"
     processes = SLOTS
@@ -20,9 +17,10 @@ class OursAsync(Ours):
     def enqueue(self, what: str, **inputs: str | float) -> None:
         super().enqueue(f"{what}_async", **inputs)
 
-    def _command(self) -> list[str]:
-        several = str(Path(__file__).with_name("several.py"))
-        return [sys.executable, several, str(SLOTS), program("proofq"), "worker", "--lane", "work", "--slots", "10"]
+    def __init__(self) -> None:
+        super().__init__()
+        toml = self.project / "proofq.toml"
+        toml.write_text(toml.read_text().replace("slots = 4\n", f"slots = {self.places}\nsupervisors = {SLOTS}\n"))
 
     def _ready(self) -> bool:
         owners = [owner.decode() for owner in self.harness.zrange(keys.OWNERS, 0, -1)]

@@ -8,7 +8,7 @@ content is shown to be new: the file was born after the marker, or its content d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from proofq.policies.agent import JSON
@@ -43,7 +43,7 @@ class FileRecord:
 
     def to_dict(self) -> dict[str, JSON]:
         """Give the plain JSON object that `from_dict` reads."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, JSON]) -> FileRecord:

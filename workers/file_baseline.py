@@ -11,9 +11,10 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,10 +73,11 @@ def take(path: str, host: str) -> FileBaseline:
 
 def _take(path: str, host: str) -> FileBaseline:
     record = _record(path)
-    directories = list(_ancestors(path))
+    directories = _ancestors(path)
+    anchor = next(directories)
     # The record first: what somebody else writes between the two is then no newer than the marker.
-    marker, now, source = _marker(directories)
-    network = _on_network(directories[0])
+    marker, now, source = _marker(chain([anchor], directories))
+    network = _on_network(anchor)
     if network or source == "host":
         # Looked at here, under a proof's deadline: a server may hang, and another clock is waited for as it is read.
         _wait_until(lambda: now() > marker)
@@ -85,8 +87,8 @@ def _take(path: str, host: str) -> FileBaseline:
         record=record,
         marker_ctime_ns=marker,
         marker=source,
-        anchor=directories[0],
-        anchor_dev=Path(directories[0]).stat().st_dev,
+        anchor=anchor,
+        anchor_dev=Path(anchor).stat().st_dev,
         network=network,
     )
 
@@ -119,7 +121,7 @@ def now_at(directory: str) -> int:
         return _ctime_of_new(partial(_nameless_file, directory))
     except OSError:
         # Nothing can be made there without a name, or nothing at all: as the marker was made.
-        return _marker(list(_ancestors(f"{directory}/-")))[0]
+        return _marker(_ancestors(f"{directory}/-"))[0]
 
 
 def anchor_is_lost(baseline: FileBaseline) -> bool:
@@ -160,7 +162,7 @@ def _ancestors(path: str) -> Iterator[str]:
         yield str(directory)
 
 
-def _marker(directories: list[str]) -> tuple[int, Callable[[], int], Literal["file system", "host"]]:
+def _marker(directories: Iterable[str]) -> tuple[int, Callable[[], int], Literal["file system", "host"]]:
     """Give what the file system's clock says now and a reader of it; this host's where nothing can be made there."""
     for directory in directories:
         for make in (_nameless_file, _named_file):

@@ -26,7 +26,8 @@ MAX_FRAME_BYTES = 32 * 1024 * 1024
 MAX_FDS = 16
 
 _LENGTH = struct.Struct(">I")
-_CHUNK = 256 * 1024
+#: Bytes of one read. Room for more than 128 KiB would be mapped and unmapped for each message, at half its price.
+_CHUNK = 64 * 1024
 #: Ancillary data of one read: room for the most descriptors there may be.
 _ROOM = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 #: Made once: as a call's option each message would pay for an encoder of its own.

@@ -37,8 +37,10 @@ local NUMBERS = {'attempt', 'expires_at', 'pickups', 'deaths'}
 -- As `misfit`, for the numbers of a task, whose key is a hash. What fails after the first write leaves half a
 -- transition, so a value that somebody broke must be found before it.
 local function broken_number(id)
-  if redis.call('HEXISTS', K.TASK .. id, 'state') == 0 then return nil end
-  for i, value in ipairs(redis.call('HMGET', K.TASK .. id, unpack(NUMBERS))) do
+  local row = redis.call('HMGET', K.TASK .. id, 'state', unpack(NUMBERS))
+  if not row[1] then return nil end
+  for i = 1, #NUMBERS do
+    local value = row[i + 1]
     -- Sixteen digits and more are not what they say once a script has calculated with them.
     if (value or i <= 2) and not (string.match(value or '', '^%d+$') and #value < 16) then
       return {'wrong_type', K.TASK .. id, 'hash without a whole number as ' .. NUMBERS[i]}
@@ -69,6 +71,17 @@ end
 -- with one that cannot, so that a full Redis still beats, settles and drains.
 local function open_at_maxmemory()
   redis.call('ZREM', K.OWNERS, '')
+end
+
+-- Writes an object's members to a hash in one command: each costs Lua more than it costs Redis. '@now' stands for the
+-- script's time.
+local function write_fields(key, object, now)
+  local flat = {}
+  for field, value in pairs(object) do
+    flat[#flat + 1] = field
+    flat[#flat + 1] = value == '@now' and now or value
+  end
+  if #flat > 0 then redis.call('HSET', key, unpack(flat)) end
 end
 
 local function crumb(id, at, from, event, to, reason, attempt, fence, who, rid, evidence)
@@ -137,7 +150,7 @@ end
 -- RQ's readers; the audit names it.
 local function job_fields(id, fields)
   if redis.call('TYPE', K.RQ_JOB .. id).ok ~= 'hash' then return end
-  for field, value in pairs(fields) do redis.call('HSET', K.RQ_JOB .. id, field, value) end
+  write_fields(K.RQ_JOB .. id, fields)
 end
 
 -- Adds a row to RQ's result stream; an empty one is none.

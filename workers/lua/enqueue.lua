@@ -34,10 +34,10 @@ if plan.after then
   if #open == 0 then return {'met', id} end
 end
 
-for field, value in pairs(plan.set) do redis.call('HSET', K.TASK .. id, field, value) end
 local expires = now + plan.max_age_ms
-redis.call('HSET', K.TASK .. id, 'state', plan.state, 'queue', queue, 'enqueued_at', now, 'expires_at', expires)
-for i = 3, #ARGV, 2 do redis.call('HSET', K.RQ_JOB .. id, ARGV[i], ARGV[i + 1]) end
+plan.set.state, plan.set.queue, plan.set.enqueued_at, plan.set.expires_at = plan.state, queue, now, expires
+write_fields(K.TASK .. id, plan.set)
+if #ARGV > 2 then redis.call('HSET', K.RQ_JOB .. id, unpack(ARGV, 3)) end
 redis.call('ZADD', K.TASKS, now, id)
 count_as(id, queue, plan.state)
 end_as(id, nil, plan.state, now)

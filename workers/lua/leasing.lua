@@ -67,9 +67,10 @@ local function lease(now, at)
   for i = at + 9, #ARGV do
     local queue, gate = string.match(ARGV[i], '^(%S+) ?(.*)$')
     local list = K.RQ_QUEUE .. queue
-    while not paused[queue] and not closed[gate] and typed(list, 'list') and looked < 64 do
-      local id = redis.call('LINDEX', list, 0)
-      if not id then break end
+    while not paused[queue] and not closed[gate] and looked < 64 do
+      -- An error where a stranger's key stands in its place, which is passed over.
+      local id = redis.pcall('LINDEX', list, 0)
+      if type(id) ~= 'string' then break end
       looked = looked + 1
       local kind = redis.call('TYPE', K.TASK .. id).ok
       local state = kind == 'hash' and redis.call('HGET', K.TASK .. id, 'state') or nil

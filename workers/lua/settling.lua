@@ -59,11 +59,9 @@ local function settle(now, plan)
     local told = report_incident(plan.incident, now, id, incident_before(id, row[3]))
     if next(plan.attempt) then plan.attempt.incident = told end
   end
-  for field, value in pairs(plan.set) do
-    redis.call('HSET', K.TASK .. id, field, value == '@now' and now or value)
-  end
-  for _, field in ipairs(plan.drop) do redis.call('HDEL', K.TASK .. id, field) end
-  redis.call('HSET', K.TASK .. id, 'state', plan.to)
+  plan.set.state = plan.to
+  write_fields(K.TASK .. id, plan.set, now)
+  if #plan.drop > 0 then redis.call('HDEL', K.TASK .. id, unpack(plan.drop)) end
   if next(plan.attempt) then patch_attempt(id, row[3], plan.attempt, now) end
   if plan.owner ~= '' then redis.call('HDEL', K.LEASES .. plan.owner, id) end
 
