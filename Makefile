@@ -41,6 +41,10 @@ JOBS ?= $(shell n=$$(nproc); echo $$(( n > 4 ? 4 : n )))
 test: setup ## the whole suite, on real Redis servers of its own
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
+.PHONY: test-llm
+test-llm: setup ## a real agent program against everything its provider may do, not the choice of `make test`
+	@$(BIN)/pytest --every tests/acceptance/test_llm.py $(ARGS)
+
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check

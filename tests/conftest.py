@@ -16,6 +16,11 @@ from tests.commands import Project
 from tests.servers import PrivateServer, binaries
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Our one option."""
+    parser.addoption("--every", action="store_true", help="every behaviour of a real program, not a choice of them")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare our markers."""
     config.addinivalue_line("markers", "both_binaries: run with every Redis server program found, not only the first")

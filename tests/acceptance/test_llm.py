@@ -56,12 +56,20 @@ ENDS = {
     "429after2x3-then-good": End("verified", attempts=2, calls=TRIES + 2),
     "good-then-401": End("held", "auth", calls=2),
 }
+#: Seconds that a provider asks to wait, by behaviour.
+LIMITED = {"429after2x3-then-good": 2.0, "429x3-then-good": 0.0}
 #: The same program, declared with look_first: its proofs decide although it fails.
 LOOKING = {
     "good-then-401@looks": End("verified", calls=2),
     "good-then-503@looks": End("verified", calls=1 + TRIES),
     "401@looks": End("held", "auth"),
 }
+
+#: Those of `make test`; each run of the program costs seconds of CPU. `make test-llm` runs all.
+CHOICE = frozenset({
+    "good", "lie", "cut", "hang", "401", "quota", "503", "429after2x3-then-good", "good-then-401",
+    "good-then-401@looks",
+})  # fmt: skip
 
 # A database for each attempt: two runs at once that migrate one database break each other, even without logging (-n).
 AGENTS = f"""
@@ -103,16 +111,29 @@ def made() -> Iterator[Provided]:
         yield site
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A choice of behaviours, or every one."""
+    if "behaviour" in metafunc.fixturenames:
+        metafunc.parametrize("behaviour", [name for name in [*ENDS, *LOOKING] if _runs(metafunc.config, name)])
+    if "limited" in metafunc.fixturenames:
+        metafunc.parametrize(
+            ("limited", "wait_s"), [each for each in LIMITED.items() if _runs(metafunc.config, each[0])]
+        )
+
+
+def _runs(config: pytest.Config, behaviour: str) -> bool:
+    return behaviour in CHOICE or bool(config.getoption("--every"))
+
+
 @pytest.fixture(scope="module")
-def tasks(made: Provided) -> dict[str, str]:
+def tasks(made: Provided, pytestconfig: pytest.Config) -> dict[str, str]:
     """By behaviour, the id of its task. Those that take longest first."""
     hurried = [name for name, end in ENDS.items() if end.kind == "timeout"]
     others = [name for name in ENDS if name not in hurried]
     agents = dict.fromkeys(hurried, "llm_hurried") | dict.fromkeys(others, "llm") | dict.fromkeys(LOOKING, "llm_looks")
-    return {name: made.enqueue(agent, name) for name, agent in agents.items()}
+    return {name: made.enqueue(agent, name) for name, agent in agents.items() if _runs(pytestconfig, name)}
 
 
-@pytest.mark.parametrize("behaviour", [*ENDS, *LOOKING])
 def test_it_ends_as_it_must(made: Provided, tasks: dict[str, str], behaviour: str) -> None:
     """State, class and attempts are right, the provider was asked no oftener than that takes, and nothing is held."""
     end = {**ENDS, **LOOKING}[behaviour]
@@ -127,15 +148,14 @@ def test_it_ends_as_it_must(made: Provided, tasks: dict[str, str], behaviour: st
     made.check_end(task.id)
 
 
-@pytest.mark.parametrize(("behaviour", "wait_s"), [("429after2x3-then-good", 2.0), ("429x3-then-good", 0.0)])
 def test_a_rate_limit_waits_as_long_as_was_said(
-    made: Provided, tasks: dict[str, str], behaviour: str, wait_s: float
+    made: Provided, tasks: dict[str, str], limited: str, wait_s: float
 ) -> None:
     """The first attempt is not counted, and the second does not begin before the time that the provider named."""
-    made.ended(tasks[behaviour], WITHIN_S)
-    limited, good = made.site.snapshot(tasks[behaviour]).attempts
-    assert (limited["class"], limited["counted"]) == ("rate_limited", False)
-    assert good["started_at"] - limited["ended_at"] >= 1000 * wait_s
+    made.ended(tasks[limited], WITHIN_S)
+    first, good = made.site.snapshot(tasks[limited]).attempts
+    assert (first["class"], first["counted"]) == ("rate_limited", False)
+    assert good["started_at"] - first["ended_at"] >= 1000 * wait_s
 
 
 def test_nothing_is_left(made: Provided, tasks: dict[str, str]) -> None:
