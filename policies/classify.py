@@ -8,27 +8,25 @@ errno, that a phrase. The strongest judgement wins, the outermost where several 
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from proofq.policies import (
     classes,
     error_chain,
     error_facts,
+    error_kind,
     error_names,
     exits,
     fingerprints,
     looking,
-    phrases,
-    provider_codes,
-    provider_status,
+    output,
     redaction,
     waits,
 )
 from proofq.policies.error_facts import ErrorFacts
+from proofq.policies.error_kind import Strength
 from proofq.policies.failure import PHASES, Failure
 
 #: Longest reason, in characters: an exception's text can be a whole document.
@@ -36,22 +34,6 @@ MAX_REASON = 1000
 
 #: Other words for phases of an attempt, seen from a request to a provider.
 _PHASES: Final = {"request": "inputs", "response": "output"}
-_NETWORK_ERRNOS: Final = frozenset(
-    {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT}
-    | {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
-)
-
-
-class Strength(IntEnum):
-    """How sure a judgement is; a bug is only what is left when nothing else was said."""
-
-    NOTHING = 0
-    BUG = 1
-    TEXT = 2
-    ERRNO = 3
-    NAME = 4
-    STATUS = 5
-    WORD = 6
 
 
 @dataclass(frozen=True)
@@ -132,6 +114,10 @@ def _of_exception(error: BaseException, phase: str | None, now: float | None) ->
 
 def _chosen(judged: Sequence[Judgement]) -> Judgement:
     """The strongest, the outermost of several; of what happened at once: a refused key, then credit, then waits."""
+    if any(one.note for one in judged):
+        # The call that opens a breaker was made, and its error stands behind the breaker's.
+        asked = [one for one in judged if not one.note and one.strength >= Strength.NAME and one.source == "provider"]
+        judged = asked or judged
     best = max(judged, key=lambda one: one.strength)
     if best.strength <= Strength.BUG:
         # Only what the error itself says: which bug was behind a bug is the same to everybody.
@@ -151,7 +137,7 @@ def _refined(best: Judgement, judged: Sequence[Judgement]) -> Judgement:
     """A wrapper's name says "time-out" or "connection"; the error it wraps says which of them."""
     if best.strength != Strength.NAME or best.kind not in ("timeout", "network"):
         return best
-    wanted = error_names.UNSENT if best.kind == "timeout" else error_names.READ_TIMEOUTS
+    wanted = error_names.UNSENT if best.kind == "timeout" else error_names.READ_TIMEOUTS | error_names.NOT_SENDABLE
     return next((one for one in judged if wanted.intersection(one.facts.names)), best)
 
 
@@ -180,14 +166,11 @@ def _ours(facts: ErrorFacts, outermost: bool) -> Judgement | None:
 
 
 def _of_a_store(facts: ErrorFacts) -> Judgement | None:
-    if facts.packages & error_names.HOST_PACKAGES:
-        return Judgement(facts, "infrastructure", "host", Strength.STATUS)
-    if not facts.packages & error_names.STORES:
+    found = error_kind.of_store(facts)
+    if found is None:
         return None
-    trouble = error_names.STORE_TROUBLE.intersection(facts.names) or facts.text.startswith(error_names.STORE_WORDS)
-    if error_names.STORE_BUGS.intersection(facts.names) and not trouble:
-        return _bug(facts)
-    return Judgement(facts, "infrastructure", "store", Strength.STATUS)
+    locks = bool(facts.packages & error_names.HOST_PACKAGES)
+    return Judgement(facts, found[0], "task" if found[0] == "crash" else "host" if locks else "store", found[1])
 
 
 def _of_the_host(facts: ErrorFacts) -> Judgement | None:
@@ -207,7 +190,7 @@ def _of_a_process(facts: ErrorFacts, phase: str | None, now: float | None) -> Ju
         found = _of_process(facts.error, phase, now)
         strength = Strength.BUG if found.kind in ("crash", "unknown") else Strength.NAME
         return Judgement(facts, found.kind, found.source, strength, found.retry_after_s)
-    if "TimeoutExpired" in facts.names and (said := exits.classify_output(_streams(facts.error), now)) is not None:
+    if "TimeoutExpired" in facts.names and (said := output.classify_output(_streams(facts.error), now)) is not None:
         return Judgement(facts, said.kind, exits.source_of(said.kind), Strength.NAME, said.retry_after_s)
     return None
 
@@ -222,87 +205,16 @@ def _of_a_provider(facts: ErrorFacts, outermost: bool, phase: str | None, now: f
         # Below another error it is only how that one was brought about.
         strength = Strength.WORD if outermost else Strength.NOTHING
         return Judgement(facts, "cancelled", "task", strength)
-    kind, strength = _kind(facts, phase)
+    kind, strength = error_kind.of_facts(facts, phase)
     source = _source(facts, kind)
     return Judgement(facts, kind, source, strength, wait if kind in classes.WAITS else None)
-
-
-def _kind(facts: ErrorFacts, phase: str | None) -> tuple[str, Strength]:
-    """Class and strength of one error by what it carries."""
-    decisive = error_names.decisive(facts.names)
-    if decisive is not None:
-        return decisive, Strength.WORD
-    named = _named(facts, phase)
-    # litellm puts 500 on refused connections, lost names and streams that broke.
-    made_up = "litellm" in facts.packages and facts.status == 500
-    status = facts.status if facts.status is not None or not facts.remote else phrases.gave_up_on(facts.text)
-    if status is not None and not made_up and not (status < 300 and named in ("network", "timeout")):
-        return _by_status(facts, status)
-    found = None if made_up else _by_word(facts)
-    if found is None and named is not None and not (made_up and named == "overloaded"):
-        found = named, Strength.NAME
-    if found is None and looking.attribute(facts.error, "errno") in _NETWORK_ERRNOS:
-        found = "network", Strength.ERRNO
-    return found or _by_text(facts) or (("overloaded", Strength.TEXT) if made_up else _rest(facts))
-
-
-def _named(facts: ErrorFacts, phase: str | None) -> str | None:
-    if looking.attribute(facts.error, "errno") == errno.ETIMEDOUT:
-        # The kernel's own time-out: nobody answered at all.
-        return "network"
-    if phase == "inputs" and error_names.VALIDATION.intersection(facts.names):
-        return "bad_input"
-    return error_names.kind(facts.names)
-
-
-def _by_status(facts: ErrorFacts, status: int) -> tuple[str, Strength]:
-    """The status, narrowed by the body's words and phrases as far as that status allows."""
-    words = _proven(facts)
-    if status < 300:
-        words = words or [kind for kind in map(provider_codes.general, facts.words) if kind]
-    kind = provider_status.kind(status)
-    narrower = provider_status.narrowed(status, words, phrases.kinds(facts.text))
-    if narrower is not None:
-        return narrower, Strength.WORD
-    return kind, Strength.WORD if kind in words else Strength.STATUS
-
-
-def _by_word(facts: ErrorFacts) -> tuple[str, Strength] | None:
-    """An error without a status: what its body, or a stream that had begun well, calls it."""
-    proven = provider_status.first(_proven(facts))
-    if proven is not None:
-        return proven, Strength.WORD
-    general = provider_status.first(filter(None, map(provider_codes.general, facts.words)))
-    if general is None:
-        return None
-    said = provider_status.first(phrases.kinds(facts.text)) if facts.remote else None
-    return said or general, Strength.STATUS
-
-
-def _proven(facts: ErrorFacts) -> list[str]:
-    words = [*facts.words, *(provider_codes.in_text(facts.text) if facts.remote else ())]
-    return [kind for kind in map(provider_codes.proven, words) if kind]
-
-
-def _by_text(facts: ErrorFacts) -> tuple[str, Strength] | None:
-    kind = exits.judge_text(facts.text)[0] if facts.remote else phrases.plain_kind(facts.text)
-    return None if kind is None else (kind, Strength.TEXT)
-
-
-def _rest(facts: ErrorFacts) -> tuple[str, Strength]:
-    found = _bug(facts)
-    return found.kind, found.strength
-
-
-def _bug(facts: ErrorFacts) -> Judgement:
-    if error_names.BUGS.intersection(facts.names):
-        return Judgement(facts, "crash", "task", Strength.BUG)
-    return Judgement(facts, "unknown", "task", Strength.NOTHING)
 
 
 def _source(facts: ErrorFacts, kind: str) -> str:
     """A time-out or an output that fits no schema is the provider's only where a provider was spoken to."""
     remote = facts.remote or facts.status is not None or bool(error_names.PROVIDER_TIMEOUTS.intersection(facts.names))
+    # Some raise Python's own TimeoutError or JSONDecodeError: then the place where they did says who was spoken to.
+    remote = remote or looking.innermost_package(facts.error) in error_names.PROVIDERS
     return exits.source_of(kind, remote or kind not in ("timeout", "malformed_output"))
 
 
@@ -328,7 +240,8 @@ def _reason(error: BaseException, best: Judgement) -> str:
 
 def _line(error: BaseException) -> str:
     try:
-        said = redaction.without_keys(" ".join(str(error).split()))
+        # A text of megabytes is cut before anything is done with it.
+        said = redaction.without_keys(" ".join(str(error)[: looking.MAX_TEXT].split()))
     except Exception:  # noqa: BLE001 - somebody else's __str__
         said = "(its text cannot be made)"
     # Lone surrogates would break whoever stores the reason as UTF-8.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proofq.policies import error_names, looking, provider_status
+from proofq.policies import error_names, looking, phrases, provider_status, rpc_details
 
 #: Keys of a body whose text names the failure, and those that describe it.
 _CODE_KEYS: Final = frozenset(
@@ -16,6 +16,8 @@ _CODE_KEYS: Final = frozenset(
 )
 _TEXT_KEYS: Final = frozenset({"message", "detail", "error", "msg", "error_message", "description"})
 _DEPTH: Final = 8
+#: Words of gRPC that say the same as others do, and would say too much where they are not gRPC's.
+_RPC_WORDS: Final = {"UNKNOWN": "INTERNAL", "DATA_LOSS": "INTERNAL", "ABORTED": "UNAVAILABLE"}
 #: Attributes that only an answer of a server, or an error about one, has.
 _OF_AN_ANSWER: Final = ("headers", "response", "raw_response", "details", "request_info", "body")
 
@@ -41,27 +43,52 @@ class ErrorFacts:
 def read(error: BaseException) -> ErrorFacts:
     """Everything about one error, by guarded looks that touch no network."""
     names, packages = looking.names(error), looking.packages(error)
-    own_text = looking.text(error)
+    own_text = _own_text(error)
     if packages & (error_names.STORES | error_names.HOST_PACKAGES):
         return ErrorFacts(error, names, packages, text=own_text)
-    decoy = bool(error_names.DECOYS.intersection(names))
+    decoy = _is_decoy(error, names, packages)
     answer = not decoy and any(_there(looking.attribute(error, name)) for name in _OF_AN_ANSWER)
     bodies = tuple(_bodies(error))
     code, details = _grpc(error)
-    texts = [own_text, details, looking.text(looking.attribute(error, "message") or "")]
-    texts += [one for body in bodies for one in _found(body, _TEXT_KEYS)]
+    rpc = rpc_details.read(_trailers(error))
+    words = (*_words(error, code, bodies, answer), *rpc.words)
+    said = [one for one in (details, *(one for body in bodies for one in _found(body, _TEXT_KEYS))) if one]
+    # What a body says is believed by itself: around it libraries print everything there is, the prompt included.
+    codes = [word for word in words if word.isprintable() and " " not in word]
+    texts = [*map(phrases.unquoted, said), " ".join(codes)] if said else [own_text, _message(error)]
     return ErrorFacts(
         error,
         names,
         packages,
         None if decoy else _status(error, answer, bodies),
-        tuple(_words(error, code, bodies, answer)),
+        words,
         "\n".join(one for one in texts if one)[: 2 * looking.MAX_TEXT],
         _headers(error),
         bodies,
-        tuple(looking.attribute(error, name) for name in ("retry_after", "cooldown_time")),
+        (rpc.retry_after_s, *(looking.attribute(error, name) for name in ("retry_after", "cooldown_time"))),
         answer or bool(packages & error_names.PROVIDERS),
     )
+
+
+def _own_text(error: BaseException) -> str:
+    """Its text, without making one of megabytes: `str` of an error with one text is that text."""
+    args = looking.attribute(error, "args")
+    plain = type(error).__str__ in (BaseException.__str__, OSError.__str__)
+    if plain and isinstance(args, tuple) and len(args) == 1 and isinstance(args[0], str):
+        return args[0][: looking.MAX_TEXT]
+    return looking.text(error)
+
+
+def _message(error: BaseException) -> str:
+    return looking.text(looking.attribute(error, "message") or "")
+
+
+def _is_decoy(error: BaseException, names: Collection[str], packages: Collection[str]) -> bool:
+    """aiohttp hands the made-up status of a broken answer on to the error that it raises because of it."""
+    if error_names.DECOYS.intersection(names):
+        return True
+    behind = looking.attribute(error, "__cause__")
+    return behind is not None and "aiohttp" in packages and bool(error_names.DECOYS.intersection(looking.names(behind)))
 
 
 def _there(thing: Any) -> bool:
@@ -111,7 +138,9 @@ def _status_of(response: Any) -> Any:
 
 
 def _words(error: BaseException, code: str, bodies: tuple[Any, ...], answer: bool) -> Iterator[str]:
-    for name in ("code", "type", "error_code", "provider_error_code", "status"):
+    # `.status` by itself may be anybody's; litellm keeps a body's code as `.status_code`.
+    more = ("status", "status_code") if answer else ("status_code",)
+    for name in ("code", "type", "error_code", "provider_error_code", *more):
         value = looking.attribute(error, name)
         if isinstance(value, str):
             yield value
@@ -131,7 +160,26 @@ def _grpc(error: BaseException) -> tuple[str, str]:
         code, details = methods[0](), methods[1]()
     except Exception:  # noqa: BLE001 - somebody else's methods
         return "", ""
-    return looking.text(looking.attribute(code, "name") or ""), looking.text(details or "")
+    word = looking.text(looking.attribute(code, "name") or "")
+    return _RPC_WORDS.get(word, word), looking.text(details or "")
+
+
+def _trailers(error: BaseException) -> bytes:
+    """gRPC's details in binary; b"" where there are none."""
+    for name, value in looking.pairs(_trailing_metadata(error)):
+        if name == "grpc-status-details-bin" and isinstance(value, bytes):
+            return value
+    return b""
+
+
+def _trailing_metadata(error: BaseException) -> Any:
+    trailing = looking.attribute(error, "trailing_metadata")
+    if not (callable(trailing) and callable(looking.attribute(error, "code"))):
+        return None
+    try:
+        return trailing()
+    except Exception:  # noqa: BLE001 - somebody else's method
+        return None
 
 
 def _bodies(error: BaseException) -> Iterator[Any]:
@@ -142,10 +190,19 @@ def _bodies(error: BaseException) -> Iterator[Any]:
     candidates = [looking.attribute(error, name) for name in ("body", "details", "error", "server_message")]
     candidates += [looking.stored(response, "_content"), looking.stored(response, "_text")]
     candidates.append(looking.stored(looking.attribute(error, "raw_response"), "_content"))
-    for one in candidates:
-        parsed = _parsed(one)
-        if parsed is not None:
-            yield parsed
+    found = [parsed for parsed in map(_parsed, candidates) if parsed is not None]
+    if not found and looking.packages(error) & error_names.PROVIDERS:
+        found = _in_text(_own_text(error))
+    yield from found
+
+
+def _in_text(text: str) -> list[Any]:
+    """A body that was kept as part of a message only, as litellm does."""
+    begin = text.find('{"')
+    try:
+        return [json.JSONDecoder().raw_decode(text, begin)[0]] if begin >= 0 else []
+    except (ValueError, RecursionError):
+        return []
 
 
 def _parsed(value: Any) -> Any:
@@ -191,12 +248,7 @@ def _headers(error: BaseException) -> Mapping[str, str]:
     else:
         candidates.append(looking.attribute(response, "headers"))
     candidates.append(looking.attribute(looking.attribute(error, "raw_response"), "headers"))
-    trailing = looking.attribute(error, "trailing_metadata")
-    if callable(trailing) and callable(looking.attribute(error, "code")):
-        try:
-            candidates.append(trailing())
-        except Exception:  # noqa: BLE001 - somebody else's method
-            candidates.append(None)
+    candidates.append(_trailing_metadata(error))
     for one in candidates:
         pairs = looking.items(one) if one is not None else []
         if pairs:

@@ -33,12 +33,14 @@ STORE_BUGS: Final = _set(
 #: ... unless it is one of these, or its text begins with one of the words below.
 STORE_TROUBLE: Final = _set(
     """BusyLoadingError ReadOnlyError TryAgainError MasterDownError OutOfMemoryError ClusterDownError
-    NoPermissionError AuthenticationError"""
+    NoPermissionError AuthenticationError ReadOnlySqlTransaction InsufficientPrivilege"""
 )
 STORE_WORDS: Final = (
     "NOAUTH", "WRONGPASS", "NOPERM", "OOM ", "LOADING", "READONLY", "MISCONF", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN",
-    "NOREPLICAS",
+    "NOREPLICAS", "BUSY ",
 )  # fmt: skip
+#: What sqlite's code for "the statement is wrong" is: it comes as an OperationalError, like a full disk.
+SQLITE_ERROR: Final = 1
 #: Locks of this host.
 HOST_PACKAGES: Final = frozenset({"filelock", "portalocker", "fasteners"})
 
@@ -70,8 +72,8 @@ DECISIVE: Final[dict[str, str]] = {
 BREAKERS: Final = frozenset({"CircuitBreakerError", "CircuitBreakerOpen", "RouterRateLimitError", "BreakerOpen"})
 #: What stands below a dropped connection and carries a made-up status.
 DECOYS: Final = _set(
-    """RemoteProtocolError BadHttpMessage PayloadEncodingError ContentLengthError TransferEncodingError
-    ClientPayloadError"""
+    """RemoteProtocolError HttpProcessingError BadHttpMessage PayloadEncodingError ContentLengthError
+    TransferEncodingError ClientPayloadError"""
 )
 
 #: Time-outs before anything was sent: safe to try again.
@@ -103,15 +105,25 @@ _NAMED: Final[dict[str, str]] = {
     "bad_input": """
         BadRequestError BadRequest InvalidRequestError NotFoundError UnprocessableEntityError UnprocessableEntity
         InvalidArgument ParamValidationError InvalidURL MissingSchema InvalidSchema UnsupportedProtocol
-        LocalProtocolError UnsupportedParamsError RequestTooLarge""",
+        LocalProtocolError UnsupportedParamsError RequestTooLarge NoRegionError""",
     "network": """
         APIConnectionError ConnectError ConnectionError RemoteProtocolError ProtocolError ReadError WriteError
         NetworkError TransportError ProxyError SSLError ClientConnectionError ClientConnectorError ClientOSError
-        BadHttpMessage PayloadEncodingError ContentLengthError TransferEncodingError
+        HttpProcessingError BadHttpMessage PayloadEncodingError ContentLengthError TransferEncodingError
         ServerDisconnectedError ClientPayloadError ChunkedEncodingError MaxRetryError NewConnectionError
         NameResolutionError IncompleteRead RemoteDisconnected BadStatusLine gaierror herror EndpointConnectionError
-        ConnectionClosedError ProxyConnectionError HTTPClientError URLError""",
+        ConnectionClosedError ProxyConnectionError HTTPClientError URLError IncompleteReadError TooManyRedirects
+        ConnectionRefusedError ConnectionResetError ConnectionAbortedError BrokenPipeError
+        DecodingError ContentDecodingError ChecksumMismatch InvalidHeadersLength InvalidPayloadLength""",
 }
+#: Behind an error that only says "connection": nothing can have been sent.
+NOT_SENDABLE: Final = _set("LocalProtocolError UnsupportedProtocol InvalidURL")
+#: JSON-RPC's numbers, as mcp's errors carry them. The server's own status is lost.
+MCP_ERRORS: Final = frozenset({"McpError", "MCPError"})
+MCP_CODES: Final = {
+    -32700: "malformed_output", -32600: "bad_input", -32601: "bad_input", -32602: "bad_input", -32603: "overloaded",
+    -32000: "network", -32001: "timeout", 408: "timeout",
+}  # fmt: skip
 #: Names that mean "the input" when the caller says that it happened before anything was sent.
 VALIDATION: Final = frozenset({"ValidationError", "JSONDecodeError"})
 

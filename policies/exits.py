@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from proofq.policies import classes, phrases, provider_codes, provider_status, redaction, waits
 from proofq.policies.failure import Failure
 from proofq.policies.fingerprints import of_parts
+from proofq.policies.output import Said, classify_output
 
 RESOURCE_ERRNOS: Final = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
 HOST_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ETIME})
@@ -29,21 +29,8 @@ _TIMED_OUT: Final = 124
 #: Exit codes that one program alone gives a meaning.
 _OF_PROGRAM: Final = {("gemini", 41): "auth", ("gemini", 42): "bad_input", ("gemini", 52): "bad_input"}
 
-#: How much of the end of each stream is read, in characters, and how many lines around the last thing said.
-_TAIL: Final = 8192
-_LINES_BEFORE: Final = 15
 #: Classes that are not the provider's doing although it was the provider that said so.
 OF_THE_TASK: Final = frozenset({"bad_input", "context_overflow", "budget", "cancelled", "crash", "unknown"})
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a text said last: class, wait, the line of it, and the status in so many words."""
-
-    kind: str
-    line: str
-    status: int | None = None
-    retry_after_s: float | None = None
 
 
 def classify_exit(
@@ -83,15 +70,6 @@ def classify_exit(
     return Failure(kind, f"exited with code {code}{last}", source, phase, fingerprint=of_parts("exit", code))
 
 
-def classify_output(streams: tuple[str, ...], now: float | None = None) -> Said | None:
-    """What the ends of these streams say last, the later stream first; None when no known phrase stands there."""
-    for stream in reversed(streams):
-        said = _last_words(phrases.without_ansi(stream[-2 * _TAIL :])[-_TAIL:], now)
-        if said is not None:
-            return said
-    return None
-
-
 def uncancelled(failure: Failure) -> Failure:
     """Inside an attempt: a cancel that nobody of us asked for is a crash."""
     if failure.kind != "cancelled":
@@ -116,32 +94,6 @@ def source_of(kind: str, remote: bool = True) -> str:
     if kind in ("infrastructure", "resource"):
         return "store" if kind == "infrastructure" else "host"
     return "task" if kind in OF_THE_TASK or not remote else "provider"
-
-
-def judge_text(text: str) -> tuple[str | None, int | None]:
-    """The class that a text says, and the status in it: the status, narrowed by what else stands there."""
-    status = phrases.status(text)
-    words = [kind for kind in map(provider_codes.proven, provider_codes.in_text(text)) if kind]
-    kinds = phrases.kinds(text)
-    if status is None:
-        return provider_status.first([*words, *kinds]), None
-    return provider_status.narrowed(status, words, kinds) or provider_status.kind(status), status
-
-
-def _last_words(tail: str, now: float | None) -> Said | None:
-    """From the end backwards: the last line that says something, judged with the lines around it."""
-    lines = tail.splitlines()
-    for index in range(len(lines) - 1, -1, -1):
-        if judge_text(lines[index])[0] is not None:
-            around = "\n".join(lines[max(0, index - _LINES_BEFORE) :])
-            kind, status = judge_text(around)
-            wait = waits.of_text(around, now) if kind in classes.WAITS else None
-            return (
-                None
-                if kind is None
-                else Said(kind, redaction.without_keys(lines[index].strip()[:2000])[:300], status, wait)
-            )
-    return None
 
 
 def _of_words(said: Said, how: str, phase: str | None) -> Failure:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 #: Characters of one text that are looked at. An error's text can be a whole page.
 MAX_TEXT: Final = 20_000
+#: Frames of one traceback that are looked at.
+MAX_FRAMES: Final = 1000
 #: Items of one mapping or list of somebody else's that are looked at.
 MAX_ITEMS: Final = 200
 
@@ -50,19 +52,38 @@ def packages(thing: object) -> frozenset[str]:
     return frozenset(str(one.__module__).split(".")[0] for one in type(thing).__mro__)
 
 
-def items(thing: object) -> list[tuple[str, str]]:
-    """Pairs of text out of a mapping or a list of pairs (headers, metadata); empty when it is neither."""
+def pairs(thing: object) -> list[tuple[str, object]]:
+    """Pairs out of a mapping or a list of pairs (headers, metadata), names as text; empty when it is neither.
+
+    Of a name that has a list of values, as in the metadata of gRPC's asynchronous half, the first.
+    """
     try:
         own = getattr(thing, "items", None)
-        pairs: Any = own() if callable(own) else thing
-        found = []
-        for name, value in pairs:
-            found.append((text(name), text(value)))
+        all_: Any = own() if callable(own) else thing
+        found: list[tuple[str, object]] = []
+        for name, value in all_:
+            found.append((text(name), value[0] if isinstance(value, list) and value else value))
             if len(found) >= MAX_ITEMS:
                 break
     except Exception:  # noqa: BLE001 - not iterable, or no pairs
         return []
     return found
+
+
+def items(thing: object) -> list[tuple[str, str]]:
+    """`pairs`, the values as text too."""
+    return [(name, text(value)) for name, value in pairs(thing)]
+
+
+def innermost_package(error: BaseException) -> str:
+    """Top-level package of the function in which it was raised; "" when nobody knows."""
+    traceback, package = attribute(error, "__traceback__"), ""
+    for _ in range(MAX_FRAMES):
+        if traceback is None:
+            break
+        package = str(traceback.tb_frame.f_globals.get("__name__", "")).split(".")[0]
+        traceback = traceback.tb_next
+    return package if traceback is None else ""
 
 
 def number(value: object) -> int | None:

@@ -18,7 +18,7 @@ _TEXTS: Final[dict[str, tuple[str, ...]]] = {
         r"api_key client option must be set", r"could not resolve authentication method",
         r"missing key inputs argument", r"unable to locate credentials", r"missing api[ _-]?key",
         r"no api[ _-]?key (?:was )?(?:found|provided|set)",
-        r"no key found\b", r"set the \W?\w+_(?:API_)?KEY\W? environment variable",
+        r"missing credentials\. please pass", r"no key found\b", r"set the \W?\w+_(?:API_)?KEY\W? environment variable",
         r"(?:organi[sz]ation|account) (?:is |has been |was )?(?:suspended|deactivated|disabled)", r"user not found",
     ),
     "quota": (
@@ -44,7 +44,8 @@ _TEXTS: Final[dict[str, tuple[str, ...]]] = {
     "malformed_output": (
         r"failed to (?:generate|parse) (?:\w+ )?json", r"failed to call a function", r"model produced invalid",
         r"is not valid json", r"unexpected token .{1,12} in json", r"expecting value: line 1 column 1 \(char 0\)",
-        r"\bjson\.decoder\.jsondecodeerror\b",
+        r"\bjson\.decoder\.jsondecodeerror\b", r"empty or invalid response from",
+        r"unexpected content type",
     ),
     "overloaded": (
         r"(?:is|are|currently) overloaded", r"experiencing high (?:demand|load|traffic)", r"over capacity",
@@ -78,6 +79,7 @@ _TEXTS: Final[dict[str, tuple[str, ...]]] = {
         r"stream disconnected before completion", r"incomplete chunked read", r"incompleteread\(",
         r"disconnected without sending", r"connection closed (?:before|unexpectedly)", r"connection aborted",
         r"failed to connect to all addresses", r"dns resolution failed", r"peer closed connection", r"\[ssl: ",
+        r"address lookup failed",
         r"response ended prematurely", r"remote end closed connection",
     ),
     "budget": (
@@ -101,6 +103,7 @@ _WINDOW: Final = re.compile(
 _PLAIN: Final = {
     "auth": re.compile(
         r"could not resolve authentication method|missing key inputs argument|api_key client option must be set"
+        r"|missing credentials\. please pass"
         r"|set the \W?\w+_api_key\W? environment variable|no api[ _-]?key (?:was )?provided",
         re.IGNORECASE,
     ),
@@ -121,6 +124,13 @@ _STATUS: Final = re.compile(
 )
 #: How urllib3 (and requests over it) tells which status it gave up on; the answers themselves are lost.
 _GAVE_UP: Final = re.compile(r"\btoo many ([45]\d\d) error responses\b")
+#: A quotation of more than a word, and the name before it, if any.
+_QUOTED: Final = re.compile(
+    r"(?P<name>\\?[\"']\s{0,9}:\s{0,9}\\?|\b(?:metric|quota|limit)\s)?"
+    r"(?P<said>\"[^\"\n]{1,2000}\"|(?<!\w)'[^'\n]{1,2000}'(?!\w)|`[^`\n]{1,2000}`|“[^”\n]{1,2000}”)"
+)
+#: openai-agents says so of a 200 with an error inside.
+_HANDED_ON: Final = re.compile(r"possible provider error payload\): (\{.{1,4000})", re.DOTALL)
 #: Escape sequences of a terminal: colours, movements, titles.
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
@@ -131,6 +141,24 @@ def kinds(text: str) -> set[str]:
     if _PLAN.search(text) and not _WINDOW.search(text):
         found.add("quota")
     return found
+
+
+def unquoted(text: str) -> str:
+    """A provider's sentence without what it quotes of somebody else's: an answer may repeat the prompt it refuses.
+
+    A value with a name before it is no quotation: bodies are passed on inside of texts. Nor is the name of a quota.
+    """
+    return _QUOTED.sub(_without_words, text)
+
+
+def _without_words(found: re.Match[str]) -> str:
+    return found[0] if found["name"] or " " not in found["said"].strip() else '"…"'
+
+
+def handed_on(text: str) -> str | None:
+    """What a framework hands on of an answer that was none, because it carried an error."""
+    found = _HANDED_ON.search(text)
+    return found[1] if found else None
 
 
 def plain_kind(text: str) -> str | None:

@@ -59,6 +59,9 @@ _GENERAL: Final[dict[str, str]] = {
     "timeout": "deadline_exceeded timeout_error",
 }
 
+#: Words that name what is wrong with the input, so that nothing else need be looked for.
+OF_THE_INPUT: Final = frozenset({"unsupported_parameter", "unsupported_value", "invalid_value", "model_not_found"})
+
 PROVING: Final[dict[str, str]] = {word: kind for kind, words in _PROVING.items() for word in words.split()}
 GENERAL: Final[dict[str, str]] = {word: kind for kind, words in _GENERAL.items() for word in words.split()}
 

@@ -50,6 +50,9 @@ def kind(status: int) -> str:
         return _KINDS[status]
     if status >= 500:
         return "overloaded"
+    if 300 <= status < 400:
+        # A redirection that nobody followed, or that led in a circle: somebody stands in the way.
+        return "network"
     return "malformed_output" if 200 <= status < 300 else "bad_input"
 
 

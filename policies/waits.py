@@ -63,7 +63,7 @@ _POLICY: Final = re.compile(r"(?:^|;)\s*([rt])\s*=\s*(\d+)")
 def of_headers(headers: Mapping[str, str], now: float | None) -> float | None:
     """What an answer's headers ask for. Names are lower case."""
     now = _epoch_of(headers.get("date", ""), http=True) or now
-    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+    for name in ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms"):
         if (found := _number(headers.get(name, ""))) is not None:
             return _sane(found / 1000.0)
     if "retry-after" in headers:

@@ -61,7 +61,7 @@ class ReadTimeout(SomebodysError):
         (RedisUnavailable("gone"), "infrastructure", "store"),
         (NoAnswer("gone"), "infrastructure", "store"),
         (EffectUnknown("begun"), "effect_unknown", "task"),
-        (redis.ResponseError("WRONGTYPE"), "unknown", "task"),
+        (redis.ResponseError("WRONGTYPE"), "crash", "task"),
         (BadInput("no such document"), "bad_input", "task"),
         (NotProven("not there"), "unverified", "task"),
         (RuntimeError("boom"), "crash", "task"),

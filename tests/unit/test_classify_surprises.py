@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from proofq.policies.classes import CLASSES
 from proofq.policies.classify import MAX_REASON, classify
-from proofq.policies.exits import classify_exit, classify_output
+from proofq.policies.exits import classify_exit
+from proofq.policies.output import classify_output
 from tests.unit.fakes import answer, error, openai, raised
 
 
