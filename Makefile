@@ -19,6 +19,10 @@ setup: ## make .venv from the lock, hashes checked; does nothing when it is up t
 			"or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; fi
 	@"$(PYTHON)" .ci/setup.py
 
+.PHONY: sdks
+sdks: setup ## make .venv-sdks (250 MB): the client libraries that tests/sdks makes fail
+	@"$(PYTHON)" .ci/sdks.py
+
 .PHONY: lock
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -28,7 +32,9 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 		--output-file deploy/requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' --group peers --output-file benchmarks/peers.lock
-	@if grep -nE '://|^-|file:| @ ' requirements.lock deploy/requirements.lock benchmarks/peers.lock; then echo "lock: a place of this machine got into it" >&2; exit 1; fi
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' --group sdks --output-file tests/sdks/sdks.lock
+	@if grep -nE '://|^-|file:| @ ' requirements.lock deploy/requirements.lock benchmarks/peers.lock tests/sdks/sdks.lock; then echo "lock: a place of this machine got into it" >&2; exit 1; fi
 
 .PHONY: demo
 demo: setup ## the main job on an embedded Redis, shown live; within 90 s

@@ -1,0 +1,91 @@
+"""What real client libraries raise, raised by them in an environment of their own (`make sdks`): class, source, wait.
+
+Each library fails in one process, which imports it and classifies on the spot; what it found comes back as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from proofq.policies.classes import CLASSES
+from tests.architecture.sources import ROOT
+from tests.sdks import expected
+
+PYTHON = ROOT / ".venv-sdks" / "bin" / "python"
+#: Importing litellm alone takes four seconds of CPU, and machines are busy.
+TIMEOUT_S = 240
+
+pytestmark = pytest.mark.timeout(TIMEOUT_S + 30)
+
+
+@pytest.fixture
+def sdks() -> None:
+    """Their environment; without it these tests are skipped, and fail where CI=true."""
+    if PYTHON.exists():
+        return
+    missing = "the client libraries are not there; `make sdks` installs them in .venv-sdks"
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def _raised(name: str) -> list[dict[str, Any]]:
+    """Everything that a client, or a group of them, was made to raise."""
+    # Nobody's keys: that there are none is one of the situations.
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+    done = subprocess.run(
+        [PYTHON, "-m", "tests.sdks.runner", name], env=env, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _found(met: dict[str, Any]) -> expected.Found:
+    if met["raised"] is None:
+        return None
+    found = met["kind"], met["source"]
+    return found if met["retry_after"] is None else (*found, round(met["retry_after"], 3))
+
+
+@pytest.mark.parametrize("name", [*expected.DIFFERS, *expected.GROUPS])
+def test_everything_that_a_library_raises(sdks: None, name: str) -> None:
+    """Class, source and wait of each situation; looking at it imported nothing, read nothing, and was soon over."""
+    met = _raised(name)
+    found = {(one["library"], one["situation"]): _found(one) for one in met}
+    wrong = {key: value for key, value in found.items() if value != expected.of(*key)}
+    assert wrong == {}, {key: next(one for one in met if (one["library"], one["situation"]) == key) for key in wrong}
+    libraries = expected.GROUPS.get(name, (name,))
+    known = {(library, each) for library in libraries for each in expected.OTHERS.get(library, ())}
+    assert known <= found.keys()
+    for one in met:
+        if one["raised"] is not None:
+            assert (one["imported"], one["read"]) == ([], 0), one
+            assert one["took_s"] < 2.0, one
+            assert one["fingerprint"], one
+
+
+def test_a_class_is_met_in_several_libraries() -> None:
+    """Every class that a library can raise, each in at least two of them (a budget and a cancel are rarer)."""
+    met = Counter(
+        found[0]
+        for library in (*expected.DIFFERS, *expected.OTHERS)
+        for found in {one and one[:2] for one in expected.OTHERS.get(library, expected.HTTP).values()}
+        if found is not None
+    )
+    heart = {
+        "stalled",
+        "no_progress",
+        "start_unconfirmed",
+        "lost_worker",
+        "unverified",
+        "handoff_broken",
+        "effect_unknown",
+    }
+    assert met.keys() == CLASSES.keys() - heart - {"policy_error"}
+    assert {kind for kind, count in met.items() if count < 2} <= {"budget", "cancelled"}
