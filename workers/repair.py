@@ -60,10 +60,11 @@ class Repair:
         for _ in range(ROUNDS):
             report = Audit(self._store).run()
             done.checked, done.violations = report.checked, report.violations
-            acted = self._round(report.violations)
-            if not acted:
+            tried = len(self._tried)
+            done.repaired += self._round(report.violations)
+            # What was not to be put right may have moved on by itself, so it is looked at once more, too.
+            if len(self._tried) == tried:
                 break
-            done.repaired += acted
         left = {(one.rule, one.subject) for one in done.violations}
         done.repaired = [one for one in done.repaired if (one.rule, one.subject) not in left]
         return done

@@ -90,9 +90,10 @@ def test_a_row_says_what_its_slot_does(site: Site) -> None:
 @pytest.mark.parametrize("agent", ["hang", "gather"])
 def test_stop_job_cancels_it(site: Site, agent: str) -> None:
     """RQ's stop-job ends what runs, a function of its own process or one that shares it, and the task as cancelled; its
-    breadcrumbs say that it came from RQ."""
-    task_id = site.enqueue(agent)
-    site.wait_for(task_id, lifecycle.RUNNING)
+    breadcrumbs say that it came from RQ. The worker's other task runs on."""
+    task_id, neighbour = site.enqueue(agent), site.enqueue(agent)
+    for one in (task_id, neighbour):
+        site.wait_for(one, lifecycle.RUNNING)
     record = site.snapshot(task_id).attempts[-1]
     send_stop_job_command(site.client, task_id, serializer=JSONSerializer)
     site.wait_for(task_id, lifecycle.CANCELLED, 10.0)
@@ -100,6 +101,7 @@ def test_stop_job_cancels_it(site: Site, agent: str) -> None:
     assert (crumb.who, crumb.reason) == ("rq", "RQ's stop-job command")
     assert one_end(site.snapshot(task_id)) == []
     assert agent == "gather" or gone(record["pid"], record["start_ticks"])
+    _cancel_untouched(site, neighbour)
     assert Audit(site.store).run().violations == []
 
 
@@ -116,11 +118,20 @@ def test_kill_horse_kills_the_attempt_and_no_more(site: Site, agent: str) -> Non
     assert (ended["outcome"], ended["class"], ended["counted"]) == ("failed", "crash", True)
     assert "kill-horse" in ended["reason"]
     assert agent == "gather" or gone(record["pid"], record["start_ticks"])
-    assert site.task(neighbour).attempt == 1
-    for one in (task_id, neighbour):
-        site.session.door.apply(one, Event("cancel", "test", "enough"))
-        site.wait_for(one, lifecycle.CANCELLED, 15.0)
-        assert crumbs_are_whole(site.snapshot(one)) == []
+    until(lambda: site.task(task_id).attempt == 2, 20.0, "its next attempt")
+    _cancel_untouched(site, neighbour)
+    site.session.door.apply(task_id, Event("cancel", "test", "enough"))
+    site.wait_for(task_id, lifecycle.CANCELLED, 15.0)
+    assert crumbs_are_whole(site.snapshot(task_id)) == []
+
+
+def _cancel_untouched(site: Site, task_id: str) -> None:
+    """A task that nobody has stopped so far ends as cancelled, in its first attempt."""
+    task = site.task(task_id)
+    assert (task.state, task.attempt, task.cancel) == (lifecycle.RUNNING, 1, False)
+    site.session.door.apply(task_id, Event("cancel", "test", "enough"))
+    site.wait_for(task_id, lifecycle.CANCELLED, 15.0)
+    assert crumbs_are_whole(site.snapshot(task_id)) == []
 
 
 NONSENSE = [

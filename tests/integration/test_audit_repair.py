@@ -16,9 +16,11 @@ from proofq.policies import lifecycle, mending
 from proofq.workers import audit as walks
 from proofq.workers import keys
 from proofq.workers.audit import Audit
-from proofq.workers.door import Event
+from proofq.workers.door import Door, Event
 from proofq.workers.followers import Followers
 from proofq.workers.repair import Repair, Repaired
+from proofq.workers.scripts import Argument
+from proofq.workers.store import Store
 from tests.commands import Project
 from tests.heart import HOST, QUEUE, VERDICT, Heart, birth
 from tests.servers import PrivateServer
@@ -245,6 +247,26 @@ def test_a_strangers_key_is_never_written_over(redis_client: redis.Redis) -> Non
     assert heart.client.get(keys.AGES) == b"stranger"
     heart.client.rename("ages", keys.AGES)
     assert _repaired(heart).violations == []
+
+
+def test_a_task_that_moves_meanwhile_is_left_as_it_is(redis_client: redis.Redis) -> None:
+    """Leased between the look and the repair: nothing is written by what the look saw."""
+    heart = Heart(redis_client)
+    _bring(heart, "queued")
+    heart.client.zrem(keys.states("work"), "t")
+
+    class Overtaken:
+        """A runner that has the task leased just before it is mended."""
+
+        def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
+            if name == "mend" and heart.store.read("t").state == "queued":
+                assert heart.held().task.id == "t"
+            return heart.runner(name, arguments)
+
+    store = Store(heart.client, Overtaken(), heart.clock)
+    assert Repair(store, Door(store, heart.door.limits)).run().violations == []
+    assert heart.events() == ["enqueue", "lease"]
+    assert heart.client.hget(keys.rq_job("t"), "status") == b"started"
 
 
 def test_every_rule_says_whether_it_is_repaired() -> None:

@@ -230,15 +230,18 @@ def test_a_redis_that_goes_away_meanwhile_costs_nothing(project: Project, opened
 
 
 def test_past_the_quota_the_oldest_go_first(project: Project, opened: Session, bench: Bench) -> None:
-    """However young, but no more than is needed, and none of a task that has not ended."""
+    """However young, but no more than is needed, and none of a task that has not ended or that Redis does not know."""
+    stranger = opened.project.state_dir / "tasks" / "from-another-redis"
+    stranger.mkdir(parents=True)
+    os.utime(stranger, (1, 1))
     ended = []
     for _ in range(4):
         ended.append(_task(project, opened, bench, "verified", MIB))
         _wait_a_moment(opened)
     running = _task(project, opened, bench, "running", MIB)
-    folders = _folders(opened, 3600, 4 * MIB)
+    folders = _folders(opened, 10 * 365 * 86400 * 10, 4 * MIB)
     assert folders.look() == 2
-    assert _there(opened) == {*ended[2:], running}
+    assert _there(opened) == {*ended[2:], running, stranger.name}
     assert folders.full == ""
     assert folders.look() == 0
 
