@@ -17,6 +17,7 @@ from proofq.workers import proctree
 from proofq.workers.async_page import STACK_SIGNAL, HostPage
 from proofq.workers.async_running import AsyncRunning
 from proofq.workers.clock import Clock
+from proofq.workers.host_folder import HostFolder
 from proofq.workers.running import GRACE_S, GUARD_LOST, Running
 from proofq.workers.wire import Channel, WireError
 
@@ -38,11 +39,12 @@ class HostGone(Exception):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a host is made of: its process, our end of its socket, and the page it writes."""
+    """What a host is made of: its process, our end of its socket, the page it writes, and its folder."""
 
     process: Running
     channel: Channel
     page: HostPage
+    folder: HostFolder
 
 
 class AsyncHost:
@@ -56,6 +58,7 @@ class AsyncHost:
         self._process = parts.process
         self._channel = parts.channel
         self._page = parts.page
+        self._folder = parts.folder
         self._clock = clock
         self._blocked_s = blocked_s
         self._single = single
@@ -240,3 +243,4 @@ class AsyncHost:
             attempt.end(fate, ended.exit_code, ended.signal, last_words)
         self._channel.close()
         self._page.close()
+        self._folder.leave()

@@ -16,6 +16,7 @@ from proofq.workers.async_child import CHANNEL_FD, PAGE_FD, RUN_HOST
 from proofq.workers.async_host import LOOK_S, AsyncHost, Parts
 from proofq.workers.async_page import HostPage
 from proofq.workers.clock import Clock
+from proofq.workers.host_folder import HostFolder
 from proofq.workers.spawner import Spawner, SpawnFailed, SpawnRequest
 from proofq.workers.wire import Channel
 
@@ -72,21 +73,20 @@ class AsyncHosts:
     # --- starting ---
 
     def _start(self, agent: str, env: Mapping[str, str], secrets: Collection[str], *, single: bool) -> AsyncHost:
-        folder = self._folder / f"{agent}.{self._clock.token()}"
         try:
-            places = _make_places(folder)
+            places = HostFolder(self._folder / f"{agent}.{self._clock.token()}")
             page = HostPage()
         except OSError as error:
             raise SpawnFailed(f"No host can be started: {error}.", error.errno or 0) from error
         ours, theirs = socket.socketpair()
         request = SpawnRequest(
             kind="function",
-            env={**env, "HOME": str(places["home"]), "TMPDIR": str(places["tmp"])},
-            cwd=str(places["cwd"]),
+            env={**env, "HOME": str(places.home), "TMPDIR": str(places.tmp)},
+            cwd=str(places.cwd),
             runner=RUN_HOST,
             payload={"agent": agent},
-            stdout=folder / "stdout",
-            stderr=folder / "stderr",
+            stdout=places.stdout,
+            stderr=places.stderr,
             secrets=secrets,
             fds={CHANNEL_FD: theirs.fileno(), PAGE_FD: page.fd},
         )
@@ -96,8 +96,9 @@ class AsyncHosts:
             except SpawnFailed:
                 ours.close()
                 page.close()
+                places.leave()
                 raise
-        host = AsyncHost(Parts(process, Channel(ours), page), self._clock, self._blocked_s, single=single)
+        host = AsyncHost(Parts(process, Channel(ours), page, places), self._clock, self._blocked_s, single=single)
         self._watch(host)
         if not process.wait_started(START_WITHIN_S):
             process.kill("start_unconfirmed", 0.0)
@@ -152,12 +153,3 @@ class AsyncHosts:
             except Exception:
                 # One host's trouble must not leave the others unwatched.
                 log.exception("async_host_error", extra={"pid": host.pid})
-
-
-def _make_places(folder: Path) -> dict[str, Path]:
-    """A host's HOME and TMPDIR, and its working directory, in which nobody writes by accident."""
-    places = {name: folder / name for name in ("home", "tmp", "cwd")}
-    folder.mkdir(mode=0o700, parents=True)
-    for name, place in places.items():
-        place.mkdir(mode=0o500 if name == "cwd" else 0o700)
-    return places

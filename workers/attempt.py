@@ -109,7 +109,7 @@ class Attempts:
 
     def life(self, lease: Lease, wish: Callable[[], Wish | None] = no_wish) -> Life:
         """The same for who has better to do than to wait; any thread may go on with it."""
-        return self._holding(self.owner.hold(lease, wish), self._live)
+        return self._holding(self.owner.hold(lease, wish, begins=True), self._live)
 
     def adopt(self, lease: Lease) -> None:
         """Settles an attempt whose owner is gone: its proofs decide where they can, else it is lost."""

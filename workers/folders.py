@@ -1,8 +1,8 @@
 """Cleans the folders of ended tasks from this host: those that are old, and the oldest where all take too much room.
 
 Only what stands in `tasks` of the state directory is touched, and only by name of a task that Redis says has ended
-(or, for its age, does not know). A folder is first moved away in one step and asked about once more: a task that was
-replayed in that moment gets it back. One cleaner works at a time per state directory, whichever worker it belongs to.
+(or, for its age, does not know); and in `async`, what hosts that have ended left there. A task's folder is first moved
+away in one step and asked about once more: one that was replayed in that moment gets it back. One cleaner works at a time per state directory, whichever worker it belongs to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 from proofq.policies import cleaning
 from proofq.policies.cleaning import Folder
-from proofq.workers import keys, statedir, trees
+from proofq.workers import host_folder, keys, statedir, trees
 from proofq.workers.reading import reading, text
 from proofq.workers.store import Store
 from proofq.workers.task_view import TASK_ID
@@ -61,6 +61,7 @@ class Folders:
             return 0
         with self._alone() as (tasks_fd, trash_fd):
             removed = self._clean(tasks_fd, trash_fd)
+            self._clean_hosts(trash_fd)
             try:
                 for problem in Remover(trash_fd, self._store.clock.token, Budget(ENTRIES)).empty():
                     log.warning("folder_stays", extra={"problem": str(problem)})
@@ -82,6 +83,25 @@ class Folders:
                 removed += 1
         self.full = cleaning.full(used, self._quota)
         return removed
+
+    def _clean_hosts(self, trash_fd: int) -> None:
+        """Folders of hosts of async attempts, as long after their end as those of tasks."""
+        try:
+            hosts_fd = trees.open_directory(self._state_dir / "async")
+        except FileNotFoundError:
+            return
+        try:
+            with os.scandir(hosts_fd) as found:
+                names = [each.name for each in found]
+            # One that was made just now may not be locked yet.
+            limit_s = self._now_ms() / 1000 - max(self._files_s, EVERY_S)
+            for name in names[:FOLDERS]:
+                changed_s = os.stat(name, dir_fd=hosts_fd, follow_symlinks=False).st_mtime
+                if changed_s < limit_s and host_folder.is_left(hosts_fd, name):
+                    aside = f"{name}.{self._store.clock.token()}"
+                    os.rename(name, aside, src_dir_fd=hosts_fd, dst_dir_fd=trash_fd)
+        finally:
+            os.close(hosts_fd)
 
     def _chosen(self, folders: Sequence[Folder], used: int) -> list[Folder]:
         by_name = {one.name: one for one in folders}

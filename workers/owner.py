@@ -19,7 +19,8 @@ from proofq.workers.store import Store
 log = logging.getLogger(__name__)
 
 Stop = Literal["timeout", "stalled", "cancel", "drain", "isolated", "lost", "guard", "killed"]
-#: Beats for which a lease must be in no slot's hands before somebody else of this owner settles it.
+#: Beats for which a lease must be in no slot's hands before somebody else of this owner settles it. Beats that were
+#: rung for come sooner and say nothing of how long a call has been under way: those count by the time they take.
 ORPHAN_BEATS: Final = 15
 #: Seconds between two times that one attempt's progress is written down.
 PROGRESS_EVERY_S: Final = 5.0
@@ -130,7 +131,9 @@ class Owner:
         self._held: dict[str, Held] = {}
         self._granted: dict[str, int] = {}
         self._beats = 0
-        self._unknown: dict[tuple[str, str], int] = {}
+        #: Leases in no slot's hands: for how many beats, and since when.
+        self._unknown: dict[tuple[str, str], tuple[int, float]] = {}
+        self._all_stopped = False
         self._acknowledged_s = self._clock.boottime()
         self.retired = False
         #: Whether somebody asked through Redis that this worker drains.
@@ -140,11 +143,15 @@ class Owner:
     def isolation_ms(self) -> int:
         return round(self.isolation_s * 1000)
 
-    def hold(self, lease: Lease, wish: Callable[[], Wish | None] = no_wish) -> Held:
+    def hold(self, lease: Lease, wish: Callable[[], Wish | None] = no_wish, *, begins: bool = False) -> Held:
+        """`begins`: an attempt is to begin with it; once all were stopped it is given back instead."""
         held = Held(lease, wish)
         with self._lock:
             self._held[held.task_id] = held
             self._granted[held.task_id] = self._beats
+            too_late = begins and self._all_stopped
+        if too_late:
+            held.stop("drain")
         return held
 
     def release(self, held: Held) -> None:
@@ -191,14 +198,17 @@ class Owner:
         """Leases that are ours in Redis and in no slot's hands: a slot gave up between two writes. They are handed
         over once they have stood for `ORPHAN_BEATS` beats, far longer than any call that is still under way, and again
         after as many: what kept them from being settled (a damaged key) may be mended."""
+        now_s = self._clock.boottime()
+        least_s = (ORPHAN_BEATS - 1.5) * isolation.beat_every_s(self.isolation_s)
         with self._lock:
             unknown = {task_id: fence for task_id, (fence, _) in granted.items() if task_id not in self._held}
-        self._unknown = {
-            (task_id, fence): self._unknown.get((task_id, fence), 0) + 1 for task_id, fence in unknown.items()
-        }
-        for (task_id, fence), beats in self._unknown.items():
-            if beats % ORPHAN_BEATS == 0:
-                self._on_orphan(task_id, fence)
+        before, self._unknown = self._unknown, {}
+        for one in unknown.items():
+            beats, since_s = before.get(one, (0, now_s))
+            if beats + 1 >= ORPHAN_BEATS and now_s - since_s >= least_s:
+                self._on_orphan(*one)
+                beats, since_s = -1, now_s
+            self._unknown[one] = (beats + 1, since_s)
 
     def silent_s(self) -> float:
         return self._clock.boottime() - self._acknowledged_s
@@ -219,6 +229,9 @@ class Owner:
         return True
 
     def stop_all(self, reason: Stop) -> None:
+        """Stops what is held; a lease that was asked for before and comes later begins nothing."""
+        with self._lock:
+            self._all_stopped = True
         for held in self.holding():
             held.stop(reason)
 

@@ -35,8 +35,8 @@ class Wanted:
     agent: str | None = None
 
     @property
-    def anything(self) -> bool:
-        """Whether it asks for nothing at all."""
+    def asks_nothing(self) -> bool:
+        """Whether any task fits."""
         return self == Wanted()
 
     def fits(self, task: Task) -> bool:
@@ -96,7 +96,7 @@ def _named(store: Store, ids: Sequence[str], wanted: Wanted, dry_run: bool) -> I
     for task_id in dict.fromkeys(ids):
         try:
             task_view.possible_id(task_id)
-            task = None if wanted.anything and not dry_run else store.read(task_id)
+            task = None if wanted.asks_nothing and not dry_run else store.read(task_id)
         except RedisUnavailable:
             raise
         except (Error, ValueError) as problem:

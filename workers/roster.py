@@ -104,7 +104,7 @@ def known(opened: Session, name: str) -> str:
 
 
 def worker(store: Store, name: str) -> list[Owner]:
-    """The live lanes of the worker called `name`. Raises UnknownWorker with the nearest names."""
+    """The live supervisors of the worker called `name`. Raises UnknownWorker with the nearest names."""
     owners = fleet.owners(store)
     found = [one for one in owners if one.name == name and one.alive]
     if not found:

@@ -16,8 +16,10 @@ from proofq.policies.verdict import Verdict
 from proofq.workers import door as doors
 from proofq.workers import keys
 from proofq.workers.attempt import Attempts
+from proofq.workers.clock import SystemClock
 from proofq.workers.owner import ORPHAN_BEATS, Owner
 from proofq.workers.scripts import DamagedKey
+from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
 from tests.heart import AGENT, CLAIM, ISOLATION_MS, Heart, birth
 
@@ -122,12 +124,51 @@ def test_what_cannot_be_written_down_does_not_run_on(heart: Heart) -> None:
             one.wait_ended(10)
 
 
+class ByHand(SystemClock):
+    """A boot clock that stands still until it is moved."""
+
+    now_s = 1000.0
+
+    def boottime(self) -> float:
+        return self.now_s
+
+
 def test_an_orphan_is_handed_over_again(heart: Heart) -> None:
-    """A lease that no slot knows of is offered after so many beats, and again while it stands."""
+    """A lease that no slot knows of is offered after so many beats, and again while it stands; beats that were rung for
+    are no time in which a call would have ended."""
     orphans: list[tuple[str, str]] = []
-    owner = Owner(heart.store, "o", ISOLATION_MS / 1000, lambda: None, lambda *one: orphans.append(one))
+    clock = ByHand()
+    store = Store(heart.client, heart.runner, clock)
+    owner = Owner(store, "o", ISOLATION_MS / 1000, lambda: None, lambda *one: orphans.append(one))
     fence = heart.held().fence
-    for beat in range(1, 3 * ORPHAN_BEATS):
+    for _ in range(3 * ORPHAN_BEATS):
         owner.beat()
-        assert len(orphans) == beat // ORPHAN_BEATS
-    assert orphans == [("t", fence)] * 2
+    assert orphans == []
+    clock.now_s += 60.0
+    owner.beat()
+    for beat in range(2 * ORPHAN_BEATS):
+        assert len(orphans) == 1 + beat // ORPHAN_BEATS
+        clock.now_s += 1.0
+        owner.beat()
+    assert orphans == [("t", fence)] * 3
+
+
+def test_a_lease_that_comes_after_all_were_stopped_begins_nothing(heart: Heart) -> None:
+    """It was asked for before its worker's drain was over: given back at once, uncounted, nothing started. One that was
+    taken over is judged as ever."""
+    hands, spec = Hands(heart), AgentSpec(AGENT, "command", command=("true",), unproven=True)
+    owner = Owner(heart.store, "o", ISOLATION_MS / 1000, lambda: None, lambda *_: None)
+    attempts = Attempts(
+        heart.door, owner, hands, hands, {AGENT: spec}, Limits(), "worker", heart.clock, lambda: False,
+        Suspects(heart.clock),
+    )  # fmt: skip
+    owner.stop_all("drain")
+    assert attempts.run(heart.held()) is None
+    assert hands.started == []
+    task = heart.store.read("t")
+    assert (task.state, task.counted, task.pickups) == ("queued", 0, 0)
+    assert heart.events()[-1] == "give_back"
+    claimed = heart.claimed()
+    assert owner.hold(claimed).stopped is None
+    attempts.adopt(claimed)
+    assert heart.store.read("t").state == "finished_unproven"

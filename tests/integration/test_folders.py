@@ -14,6 +14,7 @@ from proofq.workers import places, trees
 from proofq.workers.door import Event
 from proofq.workers.errors import RedisUnavailable
 from proofq.workers.folders import Folders
+from proofq.workers.host_folder import HostFolder
 from proofq.workers.session import Session
 from proofq.workers.trees import Budget, Remover, Spent
 from tests.commands import Project
@@ -259,3 +260,30 @@ def test_with_nothing_left_to_remove_it_is_full(project: Project, opened: Sessio
     opened.store.client.hset(f"proofq:task:{running}", mapping={"state": "cancelled", "ended_at": "5"})
     assert folders.look() == 1
     assert folders.full == ""
+
+
+def test_folders_of_hosts_go_once_their_host_has_ended(project: Project, opened: Session, bench: Bench) -> None:
+    """One host lives, one has ended, one was killed with its supervisor: only what nobody holds goes, not before its
+    time; what else lies there stays."""
+    _task(project, opened, bench, "running")
+    hosts = opened.project.state_dir / "async"
+    living, ended = HostFolder(hosts / "note.living"), HostFolder(hosts / "note.ended")
+    (hosts / "note.killed" / "cwd").mkdir(parents=True)
+    (hosts / "a-file").touch()
+    (hosts / "a-link").symlink_to("note.living")
+    os.utime(hosts / "note.ended", (1, 1))
+    ended.leave()
+    _folders(opened, 3600).look()
+    assert len(_names(hosts)) == 5
+    os.utime(hosts / "note.living", (1, 1))
+    os.utime(hosts / "note.killed", (1, 1))
+    _folders(opened, 3600).look()
+    assert _names(hosts) == ["a-file", "a-link", "note.ended", "note.living"]
+    living.leave()
+    _folders(opened, 3600).look()
+    assert _names(hosts) == ["a-file", "a-link", "note.ended", "note.living"], "their time begins with the end"
+    for name in ("note.ended", "note.living"):
+        os.utime(hosts / name, (1, 1))
+    _folders(opened).look()
+    assert _names(hosts) == ["a-file", "a-link"]
+    assert _names(opened.project.state_dir / "trash") == []

@@ -148,7 +148,8 @@ def test_damaged_task_does_not_stop_its_queue(redis_client: redis.Redis, key: st
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "", "12345678901234567"])
 @pytest.mark.parametrize("field", ["attempt", "expires_at", "pickups"])
 def test_a_row_with_a_broken_number_does_not_stop_its_queue(redis_client: redis.Redis, field: str, value: str) -> None:
-    """More digits than a script can calculate with are broken, too. A lease sets it aside with nothing half written and grants the next; mended, it is leased as well."""
+    """More digits than a script can calculate with are broken, too. A lease sets it aside with nothing half written and
+    grants the next; mended, it is leased as well."""
     heart = Heart(redis_client)
     heart.enlist("o")
     heart.store.enqueue(birth("t"))

@@ -42,7 +42,8 @@ TOLD: Final = 1000
 def replay(
     output: Output, task_ids: Sequence[str], kind: str | None, fingerprint: str | None, agent: str | None, dry_run: bool
 ) -> int:
-    """Queue ended or held tasks again, with their counters begun anew. A verified task is never replayed.
+    """Queue ended or held tasks again, with their counters begun anew. What ended in success, verified
+    or finished_unproven, is never replayed.
 
     The options combine, with each other and with ids. Without ids every task that is held, failed, quarantined or
     expired is looked at; what somebody cancelled is run after all by its id or with --class cancelled. Only what stood
@@ -52,7 +53,7 @@ def replay(
     from proofq.workers import producer, replaying, session
 
     wanted = replaying.Wanted(kind, fingerprint, agent)
-    if not task_ids and wanted.anything:
+    if not task_ids and wanted.asks_nothing:
         raise click.UsageError("Say which tasks: proofq replay ID..., or --class, --fingerprint or --agent.")
     opened = session.open_store()
     most = len(set(task_ids)) or replaying.count(opened.store, wanted)

@@ -18,15 +18,15 @@ def drain(output: Output, name: str) -> None:
     exits with 0. This command does not wait for that: `proofq workers` shows it draining, then gone. `proofq workers`
     lists the names. Exit 1 for a name that no live worker has.
     """
-    from proofq.workers import draining, producer, roster, session
+    from proofq.workers import draining, lanes, producer, roster, session
 
     store = session.open_store().store
-    lanes = roster.worker(store, name)
-    deaf = next((one for one in lanes if not one.release), None)
+    owners = roster.worker(store, name)
+    deaf = next((one for one in owners if not one.release), None)
     if deaf is not None:
         raise Refused(f"The worker {name} is too old to hear a drain; send TERM to pid {deaf.pid} on {deaf.host}.")
     who = producer.whoami("cli")
-    asked = [one for one in lanes if draining.ask(store, one, who)]
+    asked = lanes.merged(one for one in owners if draining.ask(store, one, who))
     if not asked:
         raise Refused(f"The worker {name} has left meanwhile.")
     if output.as_json:
