@@ -2,7 +2,8 @@
 
 Only what stands in `tasks` of the state directory is touched, and only by name of a task that Redis says has ended
 (or, for its age, does not know); and in `async`, what hosts that have ended left there. A task's folder is first moved
-away in one step and asked about once more: one that was replayed in that moment gets it back. One cleaner works at a time per state directory, whichever worker it belongs to.
+away in one step and asked about once more: one that was replayed in that moment gets it back. One cleaner works at a
+time per state directory, whichever worker it belongs to.
 """
 
 from __future__ import annotations

@@ -108,7 +108,9 @@ class Strays:
         parked = self._parked(stray, due_ms)
         found = adoption.judge(rq_view.foreign(raw), spec, parked)
         word, _ = self._store.enqueue(_birth(task_id, queue, spec, found, due_ms, self._store))
-        log.info("job_adopted", extra={"task": task_id, "agent": agent, "event": found.event, "outcome": word})
+        if word != "same":
+            # Every reaper sees it, and one creates the task.
+            log.info("job_adopted", extra={"task": task_id, "agent": agent, "event": found.event, "outcome": word})
         return word in {"created", "same"}
 
     def _parked(self, stray: Mapping[str, Any], due_ms: int | None) -> adoption.Parked | None:

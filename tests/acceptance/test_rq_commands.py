@@ -108,9 +108,9 @@ def test_stop_job_cancels_it(site: Site, agent: str) -> None:
 @pytest.mark.parametrize("agent", ["hang", "gather"])
 def test_kill_horse_kills_the_attempt_and_no_more(site: Site, agent: str) -> None:
     """The attempt in that slot fails as a crash by its name and is tried again within its bounds."""
-    task_id = site.enqueue(agent)
-    neighbour = site.enqueue(agent)
-    site.wait_for(neighbour, lifecycle.RUNNING)
+    task_id, neighbour = site.enqueue(agent), site.enqueue(agent)
+    for one in (task_id, neighbour):
+        site.wait_for(one, lifecycle.RUNNING)
     record = site.snapshot(task_id).attempts[-1]
     send_kill_horse_command(site.client, one_busy(site, task_id).name)
     until(lambda: site.snapshot(task_id).attempts[0].get("ended_at"), 10.0, "the end of the attempt")
