@@ -24,9 +24,9 @@ def is_brownout(failure: Failure) -> bool:
     return failure.kind in _BROWNOUT and failure.source == "provider"
 
 
-def is_slow(took_s: float, provider: Provider) -> bool:
+def is_slow(took_s: float, slow_call_s: float | None) -> bool:
     """Whether a call that was answered took so long that it counts as a failed one."""
-    return provider.slow_call_s is not None and took_s > provider.slow_call_s
+    return slow_call_s is not None and took_s > slow_call_s
 
 
 def numbers(provider: Provider, jitter: float) -> dict[str, object]:

@@ -10,12 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from proofq.workers.asking import ANSWER_WITHIN_S, MAX_ARGS_BYTES
 from proofq.workers.doing import Doing, later, now, once
 from proofq.workers.errors import BadInput, NotBuilt
 from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Voice, strict_json
+
+if TYPE_CHECKING:
+    from proofq.workers.calling import GateBreaker
 
 #: Longest state, in bytes of JSON.
 MAX_STATE_BYTES = 64 * 1024
@@ -95,6 +98,7 @@ class Context:
         self._state: State | None = None
         self._lock = threading.Lock()
         self._under_way: set[str] = set()
+        self._breakers: dict[str, GateBreaker] = {}
         self._evidence = b""
         self._held_back = False
         self._next_s = 0.0
@@ -144,9 +148,25 @@ class Context:
             raise BadInput(f"{error}.") from error
         return self._reporter.ask(op, encoded, within_s)
 
-    def call(self, provider: str, fn: Any, *args: Any) -> NoReturn:  # noqa: ARG002 - the contract's signature
-        """Not built yet: raises NotBuilt."""
-        raise NotBuilt("ctx.call is not built yet: call the provider yourself, with a timeout of your own.")
+    def call(self, provider: str, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `fn(*args, **kwargs)` gives, if the gate of the provider lets it through. Of an async agent to be
+        awaited, and so may be what `fn` gives.
+
+        A gate that opens within two seconds is waited for; otherwise GateClosed is raised, a CircuitBreakerError of
+        pybreaker's: an attempt that ends by it is not counted. How `fn` ends is what the gate hears, so call once and
+        let errors out. Where the gate cannot be asked the call is made, and stderr says so.
+        """
+        return self.breaker(provider).call(fn, *args, **kwargs)
+
+    def breaker(self, provider: str) -> GateBreaker:
+        """The gate of a provider as a breaker of pybreaker's: its listeners and excluded exceptions may be added to."""
+        # Imported here: it takes longer than all else, and most attempts call nobody so.
+        from proofq.workers.calling import GateBreaker
+
+        with self._lock:
+            if provider not in self._breakers:
+                self._breakers[provider] = GateBreaker(provider, self._ask, awaits=self._reporter.awaits)
+            return self._breakers[provider]
 
     def spend(self, usd: float = 0.0, tokens: int = 0, requests: int = 0) -> NoReturn:  # noqa: ARG002
         """Not built yet: raises NotBuilt."""

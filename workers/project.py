@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import os
 import re
 import sys
@@ -112,6 +113,9 @@ def preload(argument: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
     sys.path[:] = [folder for folder in sys.path if folder != argument["root"]]
     config = argument["config_path"]
     project = _load(Path(argument["root"]), None if config is None else Path(config), os.environ, None, True)
+    if project.providers:
+        # For `ctx.call`: here once, instead of in each attempt that calls.
+        importlib.import_module("proofq.workers.calling")
     return dict(project.functions)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from proofq.policies.agent import AgentSpec
-from proofq.workers import bury, connection, effects, guard, keys, logs, proctree, project
+from proofq.workers import bury, calls, connection, effects, guard, keys, logs, proctree, project
 from proofq.workers import host as hosts
 from proofq.workers import perform as performing
 from proofq.workers.answering import Answering
@@ -150,7 +150,8 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
         verifier.warm_up()
     end_earlier = partial(_end_earlier, store, hosts.LocalHost(), spawner.forkserver.pid)
     passed = GateKeys.of(mine.providers, agents, os.environ)
-    answering = Answering(effects.Desk(store, lambda name: expander.secrets(agents[name])).handlers(), SystemClock())
+    once = effects.Desk(store, lambda name: expander.secrets(agents[name]))
+    answering = Answering({**once.handlers(), **calls.Desk(store, passed).handlers()}, SystemClock())
     local = performing.LocalPerformer(spawner, expander, end_earlier, answering)
     shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)
     performer = AsyncPerformer(

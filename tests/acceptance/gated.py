@@ -18,6 +18,7 @@ from tests.waiting import until
 AGENTS = '''
 """Agents that ask a moody provider once, and write down that it answered."""
 
+import asyncio
 import os
 import pathlib
 import urllib.request
@@ -45,6 +46,20 @@ def calls(ctx, out: str) -> str:
     """The same through ctx.call."""
     ctx.call("moody", _ask)
     pathlib.Path(out).write_text("answered")
+    return "done"
+
+
+@proofq.agent(timeout_s=60, proofs=PROOFS)
+def calls_only(ctx, out: str) -> str:
+    """The same of an agent that names no provider: it is leased, and its call passes the gate."""
+    return calls.function(ctx, out)
+
+
+@proofq.agent(provider="moody", timeout_s=60, proofs=PROOFS)
+async def awaits(ctx, out: str) -> str:
+    """The same of an async agent."""
+    await ctx.call("moody", asyncio.to_thread, _ask)
+    ctx.workdir.joinpath(out).write_text("answered")
     return "done"
 '''
 

@@ -96,6 +96,30 @@ def test_by_hand(site: Gated) -> None:
     site.wait_verified([task_id], 20.0)
 
 
+@pytest.mark.parametrize("agent", ["calls", "awaits"])
+def test_calls_pass_the_gate_too(agent: str) -> None:
+    """A brownout of agents that use ctx.call, in a process of their own and in one that they share: as few requests."""
+    found = brownout(6.0, 20, 4, cooldown_s=2, min_calls=4, agent=agent)
+    print(found)
+    assert found.wrong == []
+    assert found.sent <= 4 + 3 + 3
+
+
+def test_a_call_that_is_not_let_through_costs_no_attempt(site: Gated) -> None:
+    """The agent names no provider, so it is leased: its call is refused, and its task waits, uncounted."""
+    site.workers(1, slots=2)
+    _said(site, "gate", "isolate", "moody")
+    task_id = site.enqueue(1, "calls_only")[0]
+    task = site.site.wait_for(task_id, lifecycle.DEFERRED)
+    assert task.failure is not None
+    assert (task.failure.kind, task.failure.source, task.counted) == ("overloaded", "host", 0)
+    assert "overloaded.unasked" in _said(site, "why", task_id)["rule"]
+    assert site.provider.requests() == []
+    _said(site, "gate", "open", "moody")
+    site.wait_verified([task_id], 30.0)
+    assert site.gate().state == gate.OPEN
+
+
 def _said(site: Gated, *words: str) -> Any:
     """The document of a command."""
     done = subprocess.run(

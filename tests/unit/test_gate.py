@@ -83,8 +83,8 @@ def test_thresholds_as_numbers() -> None:
 
 def test_slow_calls_count_where_somebody_says_so() -> None:
     """Without slow_call_s no call is slow."""
-    assert not breaker.is_slow(1e6, PROVIDER)
-    assert [breaker.is_slow(took_s, Provider("p", slow_call_s=2.0)) for took_s in (2.0, 2.1)] == [False, True]
+    assert not breaker.is_slow(1e6, PROVIDER.slow_call_s)
+    assert [breaker.is_slow(took_s, 2.0) for took_s in (2.0, 2.1)] == [False, True]
 
 
 def test_a_fingerprint_tells_keys_apart_and_nothing_of_them() -> None:
