@@ -17,10 +17,11 @@ class OursAsync(Ours):
     def enqueue(self, what: str, **inputs: str | float) -> None:
         super().enqueue(f"{what}_async", **inputs)
 
-    def __init__(self) -> None:
-        super().__init__()
-        toml = self.project / "proofq.toml"
-        toml.write_text(toml.read_text().replace("slots = 4\n", f"slots = {self.places}\nsupervisors = {SLOTS}\n"))
+    def _command(self) -> list[str]:
+        return [*super()._command(), "--slots", str(self.places)]
+
+    def _environ(self) -> dict[str, str]:
+        return {**super()._environ(), "PROOFQ_SUPERVISORS": str(SLOTS)}
 
     def _ready(self) -> bool:
         owners = [owner.decode() for owner in self.harness.zrange(keys.OWNERS, 0, -1)]

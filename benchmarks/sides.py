@@ -176,6 +176,8 @@ class Ours(Side):
     name = "proofq"
     processes = 1
     _agents: tuple[str, ...] = ("write", "gate", "first_line")
+    #: The state in which each task is to end.
+    ends_as = lifecycle.VERIFIED
 
     def connect(self, *, tcp: bool = False) -> None:
         self._session = session.open_session(self.project, {**self._environ(), "PROOFQ_REDIS_URL": self._url(tcp)})
@@ -187,7 +189,7 @@ class Ours(Side):
     def unproven(self) -> list[str]:
         store = self._session.store
         tasks = store.read_many(store.newest(0, 1_000_000))
-        return [f"{task.id} is {task.state}" for task in tasks if task.state != lifecycle.VERIFIED]
+        return [f"{task.id} is {task.state}" for task in tasks if task.state != self.ends_as]
 
     def _command(self) -> list[str]:
         return [program("proofq"), "worker"]

@@ -74,3 +74,14 @@ async def first_line_async(ctx: Any, out: str, fifo: str) -> str:
     os.close(descriptor)
     Path(out).write_text("done\n")
     return "done"
+
+
+@proofq.agent(timeout_s=60, unproven=True)
+async def first_line_unproven(ctx: Any, out: str, fifo: str) -> str:
+    """The same, of an agent whose word is taken."""
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    descriptor = os.open(fifo, os.O_WRONLY)
+    os.write(descriptor, f"{now:.9f}\n".encode())
+    os.close(descriptor)
+    Path(out).write_text("done\n")
+    return "done"
