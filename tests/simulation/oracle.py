@@ -222,7 +222,9 @@ class Oracle:
         if word == "ok" and owner in self._buried:
             raise Broken(f"revived: {owner} was buried, and its beat was accepted")
         if word == "ok":
-            self.fleet.by_owner[owner].hurt = False
+            # One that was under way when its sender was stopped or cut off says nothing of what it is now.
+            one = self.fleet.by_owner[owner]
+            one.hurt = one.frozen or one.link.cut
         flat = [value.decode() for value in answer[2]] if word == "ok" else []
         for index in range(0, len(flat), 3):
             asked = self.tasks[flat[index]].row.get("cancel", "") if flat[index] in self.tasks else ""
