@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from proofq.policies.budget import Budget
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,15 +59,20 @@ class Provider:
     slow_call_s: float | None = None
     #: Seconds after which a probe that has not ended keeps nobody waiting any more.
     probe_s: float = 60.0
+    #: What all its agents together may spend.
+    budget: tuple[Budget, ...] = ()
 
     def to_dict(self) -> dict[str, JSON]:
         """Give the plain JSON object that `from_dict` reads."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        plain: dict[str, JSON] = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**plain, "budget": [one.to_dict() for one in self.budget]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, JSON]) -> Provider:
         """Read what `to_dict` gave; unknown keys of a newer writer are left out."""
-        return cls(**_known(cls, data))
+        known = _known(cls, data)
+        known["budget"] = tuple(Budget.from_dict(one) for one in known.get("budget", ()))
+        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,8 @@ class AgentSpec:
     proof_timeout_s: float = 20.0
     #: How long an idempotency key stays taken.
     unique_for_s: float = 86400.0
+    #: What may be spent on one task and by all of them together.
+    budget: tuple[Budget, ...] = ()
     #: Of a function agent: `async def`, whose attempts share a process.
     is_async: bool = False
 
@@ -157,6 +166,7 @@ class AgentSpec:
         data["command"] = list(self.command)
         data["pass_env"] = list(self.pass_env)
         data["must_call"] = list(self.must_call)
+        data["budget"] = [one.to_dict() for one in self.budget]
         data["env"] = dict(self.env)
         data["inputs_schema"] = dict(self.inputs_schema)
         data["proofs"] = [proof.to_dict() for proof in self.proofs]
@@ -169,6 +179,7 @@ class AgentSpec:
         known["command"] = tuple(known.get("command", ()))
         known["pass_env"] = tuple(known.get("pass_env", ()))
         known["must_call"] = tuple(known.get("must_call", ()))
+        known["budget"] = tuple(Budget.from_dict(one) for one in known.get("budget", ()))
         known["proofs"] = tuple(Proof.from_dict(proof) for proof in known.get("proofs", ()))
         return cls(**known)
 

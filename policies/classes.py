@@ -56,7 +56,7 @@ _ALL: Final[tuple[FailureClass, ...]] = (
 )
 
 #: Classes in which somebody may say how long to wait, and is obeyed.
-WAITS: Final[frozenset[str]] = frozenset({"rate_limited", "overloaded", "quota"})
+WAITS: Final[frozenset[str]] = frozenset({"rate_limited", "overloaded", "quota", "budget"})
 
 CLASSES: Final[dict[str, FailureClass]] = {one.name: one for one in _ALL}
 

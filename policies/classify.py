@@ -159,6 +159,8 @@ def _ours(facts: ErrorFacts, outermost: bool) -> Judgement | None:
         return None
     if "RedisUnavailable" in facts.names:
         return Judgement(facts, "infrastructure", "store", Strength.WORD)
+    if "BudgetReached" in facts.names:
+        return Judgement(facts, "budget", "task", Strength.WORD)
     if "EffectUnknown" in facts.names:
         return Judgement(facts, "effect_unknown", "task", Strength.WORD)
     kind = "bad_input" if "BadInput" in facts.names else "unverified" if "NotProven" in facts.names else None

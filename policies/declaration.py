@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from proofq.policies import budget_declared, input_schema, placeholders, proof_options
 from proofq.policies import declared as values
-from proofq.policies import input_schema, placeholders, proof_options
 from proofq.policies.adapters import ADAPTERS
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Proof, Provider
 from proofq.policies.wiring import MAX_STEPS
@@ -33,7 +33,6 @@ _KEYS = {
 #: Keys of the contract that do nothing yet; each may be given only as what it is when left out.
 _NOT_BUILT: dict[str, tuple[JSON, ...]] = {
     "up": ({}, None),
-    "budget": ({}, None),
 }
 
 
@@ -74,6 +73,7 @@ def check_provider(name: JSON, raw: JSON, source: str) -> Provider:
             values.share(raw, "failure_rate", usual.failure_rate),
             values.seconds(raw, "slow_call_s", 1.0) if raw.get("slow_call_s") is not None else None,
             values.seconds(raw, "probe_s", usual.probe_s),
+            budget_declared.read(raw.get("budget"), task=False),
         )
     except DeclarationProblem as problem:
         message = f"provider {values.shown_name(name)}: {problem.message}"
@@ -149,6 +149,7 @@ class _Reader:
             unproven=unproven,
             reuse=self.reuse(kind),
             must_call=self.must_call(kind, look_first),
+            budget=budget_declared.read(raw.get("budget"), task=True),
             verify_wait_s=values.seconds(raw, "verify_wait_s", default.verify_wait_s, zero=True),
             proof_timeout_s=values.seconds(raw, "proof_timeout_s", default.proof_timeout_s),
             unique_for_s=values.seconds(raw, "unique_for_s", default.unique_for_s),

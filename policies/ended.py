@@ -20,6 +20,7 @@ class Ending:
     it was looked at, in seconds since 1970, for waits that are said as a time of day; None: nobody knows.
     `transcript_end` is the end of its program's newest transcript, `live` the failure it told of while it ran and for
     which we ended it; see `policies.live`. `steps` are the declared steps of a function that came back, each once.
+    `output_bytes` is all that it printed.
     """
 
     exit_code: int | None
@@ -34,6 +35,7 @@ class Ending:
     transcript_end: bytes = b""
     live: Failure | None = None
     steps: tuple[str, ...] = ()
+    output_bytes: int = 0
 
     @property
     def streams(self) -> tuple[str, str]:

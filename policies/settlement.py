@@ -77,7 +77,7 @@ _EVENT_OF: Final[Mapping[str, str]] = {
 _TO_DO: Final[Mapping[str, str]] = {
     "auth": "see to the credential, then `proofq replay` it",
     "quota": "nobody said until when; see to credit or plan, then `proofq replay` it",
-    "budget": "raise the limit, then `proofq replay` it",
+    "budget": "it goes on once there is room in that budget; raise it, or `proofq replay` it",
     "effect_unknown": "say with `proofq effect` whether it was done, then `proofq replay` it",
 }
 
@@ -175,7 +175,7 @@ def _waited(failure: Failure, kind: classes.FailureClass, limits: Limits) -> tup
         why = f"asked to wait {wait:g} s, and max_wait_s is {limits.max_wait_s:g}; `proofq replay` it then, or sooner"
         return "hold", f"{kind.name}.max_wait_s", why
     # Out of credit until a time that was said is a wait like any other.
-    return ("defer", f"{kind.name}.defer", "") if kind.name == "quota" else None
+    return ("defer", f"{kind.name}.defer", "") if kind.name in {"quota", "budget"} else None
 
 
 def _is_unasked(failure: Failure) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from proofq.workers.api import run as run
     from proofq.workers.declare import agent as agent
     from proofq.workers.errors import BadInput as BadInput
+    from proofq.workers.errors import BudgetReached as BudgetReached
     from proofq.workers.errors import DeclarationError as DeclarationError
     from proofq.workers.errors import EffectUnknown as EffectUnknown
     from proofq.workers.errors import Error as Error
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AgentWorker",
     "BadInput",
+    "BudgetReached",
     "DeclarationError",
     "EffectUnknown",
     "Error",
@@ -68,6 +70,7 @@ _PLACES = {
     "step": "proofq.workers.steps:step",
     "Task": "proofq.workers.api:Task",
     "BadInput": "proofq.workers.errors:BadInput",
+    "BudgetReached": "proofq.workers.errors:BudgetReached",
     "DeclarationError": "proofq.workers.errors:DeclarationError",
     "EffectUnknown": "proofq.workers.errors:EffectUnknown",
     "Error": "proofq.workers.errors:Error",

@@ -113,6 +113,7 @@ class AsyncRunning:
             stderr_tail=stderr.decode("utf-8", "replace"),
             live=fate.failure,
             steps=self._report.steps,
+            output_bytes=sum(capture.total for capture in self._captures.values()),
         )
         self._up.set()
         self._over.set()

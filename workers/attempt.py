@@ -13,7 +13,6 @@ from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
 from proofq.policies.live import LIVE
 from proofq.policies.settlement import Limits
-from proofq.policies.sharing import REPLACED, SHARED_DEATH
 from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import Verdict
 from proofq.workers.clock import Clock
@@ -25,6 +24,8 @@ from proofq.workers.life import Life, Running, Wait, through
 from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner, Stop
 from proofq.workers.record import Lease, Task
 from proofq.workers.scripts import DamagedKey
+from proofq.workers.spending import Spending
+from proofq.workers.stops import EVENTS, lost
 from proofq.workers.suspects import Suspects
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ class Attempts:
     suspects: Suspects
     #: What of an agent's environment is hidden in all that is written of its attempts.
     secrets: Callable[[AgentSpec], Collection[str]] = lambda _: ()
+    #: Counts what attempts spend; None where nobody does.
+    spending: Spending | None = None
     #: Whether another live worker declares the agent otherwise, for inputs that do not fit this declaration.
     declared_otherwise: Callable[[AgentSpec], bool] = lambda _: False
 
@@ -131,6 +134,8 @@ class Attempts:
             self._settle(held, Event("failed", self.name, failure=failure))
         finally:
             self.suspects.leave(held.fence)
+            if self.spending:
+                self.spending.forget(held)
             self.owner.release(held)
         return held.next
 
@@ -138,6 +143,9 @@ class Attempts:
         spec = self.agents[held.task.agent]
         if not self._admit(held):
             return
+        poor = self.spending.admit(held, self.leaving) if self.spending else None
+        if poor is not None:
+            raise AttemptFailed(poor)
         prepared = self._prepared(held.task, spec)
         baseline = self.prover.baseline(held.task, spec)
         if not self._keep(held, baseline):
@@ -163,7 +171,8 @@ class Attempts:
         started = self._settle(held, Event("start", self.name, fields=facts))
         if not started:
             held.stop("lost")
-        too_long = yield from self._watched(running, prepared, spec)
+        rest_s = self.spending.rest_s(held) if self.spending else None
+        too_long = yield from self._watched(running, prepared, spec, rest_s)
         if too_long is not None:
             held.stop(too_long)
             yield Wait(running, None)
@@ -171,17 +180,21 @@ class Attempts:
         if started:
             self._ended(held, spec, running.ending())
 
-    def _watched(self, running: Running, prepared: Any, spec: AgentSpec) -> Generator[Wait, bool, Stop | None]:
-        """Waits until it ended by itself, or says why it must be ended. Sleeps until it could have stalled, no less."""
+    def _watched(
+        self, running: Running, prepared: Any, spec: AgentSpec, rest_s: float | None
+    ) -> Generator[Wait, bool, Stop | None]:
+        """Waits until it ended by itself, or says why it must be ended. Sleeps until it could have stalled, no less.
+        `rest_s`: what its budget leaves it."""
         now_s = self.clock.boottime()
-        deadline_s = now_s + spec.timeout_s
+        late: Stop = "timeout" if rest_s is None or rest_s >= spec.timeout_s else "budget"
+        deadline_s = now_s + (spec.timeout_s if late == "timeout" else rest_s or 0.0)
         if spec.stall_after_s is None:
-            return None if (yield Wait(running, deadline_s)) else "timeout"
+            return None if (yield Wait(running, deadline_s)) else late
         watch = stall.begin(spec.stall_after_s, self.performer.transcripts(prepared), now_s)
         while not (yield Wait(running, min(watch.due_s, deadline_s))):
             now_s = self.clock.boottime()
             if now_s >= deadline_s:
-                return "timeout"
+                return late
             watch = stall.heard(watch, running.heard_s)
             if now_s < watch.due_s:
                 continue
@@ -233,6 +246,8 @@ class Attempts:
 
     def _ended(self, held: Held, spec: AgentSpec, end: Ending) -> None:
         """Claim, failure, or a stop of ours: which one it was decides what is written."""
+        if self.spending:
+            self.spending.ended(held, end)
         outcome = ending.of(replace(end, at=self.clock.wall().timestamp()), spec)
         if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):
             return
@@ -292,7 +307,7 @@ class Attempts:
 
     def _stopped(self, held: Held, spec: AgentSpec, reason: str) -> None:
         """We ended it: the reason that killed says what is written."""
-        self._settle(held, _EVENTS[reason](self.name, spec))
+        self._settle(held, EVENTS[reason](self.name, spec))
 
     def _orphaned(self, held: Held) -> Steps:
         """Nothing of it runs, so there is nothing to wait for."""
@@ -303,13 +318,13 @@ class Attempts:
         task, spec = held.task, self.agents[held.task.agent]
         if task.state == lifecycle.CLAIMED_DONE:
             if settlement.too_many_deaths(task.facts, self.limits):
-                self._settle(held, _lost(self.name, "its owner died while its proofs were read"))
+                self._settle(held, lost(self.name, "its owner died while its proofs were read"))
             else:
                 self._prove(held, spec)
         elif task.state == lifecycle.RUNNING and _looks_first(spec):
             self._look(held, spec)
         else:
-            self._settle(held, _lost(self.name, _UNSEEN))
+            self._settle(held, lost(self.name, _UNSEEN))
 
     def _look(self, held: Held, spec: AgentSpec) -> None:
         """Nobody saw it end, so its proofs decide; that they cannot tell is no reason to run it a second time."""
@@ -321,7 +336,7 @@ class Attempts:
         elif verdict.outcome == "cannot_tell" and not held.stopped:
             self._settle(held, self._judged(verdict))
         else:
-            self._settle(held, _lost(self.name, _UNSEEN))
+            self._settle(held, lost(self.name, _UNSEEN))
 
     def _settle(self, held: Held, event: Event) -> bool:
         """Writes the event while Redis allows; once this worker must leave, the lease is left to a reaper instead."""
@@ -336,6 +351,8 @@ class Attempts:
         if settled.lease is not None:
             held.lease = settled.lease
         held.next = settled.next
+        if self.spending and settled.ok and settled.lease is None:
+            self.spending.close(held, shown.failure.kind if shown.failure else "", self.leaving)
         return settled.ok
 
 
@@ -345,40 +362,3 @@ _UNSEEN = "its owner is gone and nobody saw it end"
 
 def _looks_first(spec: AgentSpec) -> bool:
     return spec.look_first and bool(spec.proofs) and all(proof.implies_completeness for proof in spec.proofs)
-
-
-def _lost(name: str, reason: str, death: bool = False) -> Event:
-    failure = Failure("lost_worker", reason, source="host")
-    return Event("lost", name, failure=failure, outcome="lost", death=death)
-
-
-def _timed_out(name: str, spec: AgentSpec) -> Event:
-    failure = Failure("timeout", f"ran longer than its timeout_s of {spec.timeout_s:g}", phase="run")
-    return Event("failed", name, failure=failure)
-
-
-def _stalled(name: str, spec: AgentSpec) -> Event:
-    reason = f"gave no sign of progress for its stall_after_s of {spec.stall_after_s:g}: no output, no new ctx.progress"
-    return Event("failed", name, failure=Failure("stalled", f"{reason}, no growing transcript", phase="run"))
-
-
-def _given_back(reason: str) -> Callable[[str, AgentSpec], Event]:
-    return lambda name, _: Event("give_back", name, reason)
-
-
-#: What each reason of a stop writes.
-_EVENTS: Mapping[str, Callable[[str, AgentSpec], Event]] = {
-    "timeout": _timed_out,
-    "stalled": _stalled,
-    "cancel": lambda name, _: Event("cancel", name, "its cancel was asked"),
-    "drain": _given_back("the worker is draining"),
-    "isolated": _given_back("the worker was out of contact for too long and stopped its agents"),
-    "lost": _given_back("the lease was taken by somebody else"),
-    "guard": lambda name, _: _lost(name, "a process of its worker died", death=True),
-    "shutdown": _given_back("the worker was shut down"),
-    "killed": lambda name, _: Event("failed", name, failure=Failure("crash", "RQ's kill-horse command", source="host")),
-    REPLACED: _given_back("the process it shared was replaced for what another task did"),
-    SHARED_DEATH: lambda name, _: _lost(
-        name, "the process it shared died, and nobody knows of whose doing", death=True
-    ),
-}

@@ -16,6 +16,7 @@ from proofq.workers.asking import ANSWER_WITHIN_S, MAX_ARGS_BYTES
 from proofq.workers.doing import Doing, later, now, once
 from proofq.workers.errors import BadInput, NotBuilt
 from proofq.workers.report import MAX_PROGRESS_BYTES, NotStrictJSON, Voice, strict_json
+from proofq.workers.spent import Taken, said
 
 if TYPE_CHECKING:
     from proofq.workers.calling import GateBreaker
@@ -168,9 +169,31 @@ class Context:
                 self._breakers[provider] = GateBreaker(provider, self._ask, awaits=self._reporter.awaits)
             return self._breakers[provider]
 
-    def spend(self, usd: float = 0.0, tokens: int = 0, requests: int = 0) -> NoReturn:  # noqa: ARG002
-        """Not built yet: raises NotBuilt."""
-        raise NotBuilt("ctx.spend is not built yet: this version keeps no budgets, so leave the call out.")
+    def spend(self, usd: float = 0.0, tokens: int = 0, requests: int = 0) -> Any:
+        """Take what a call is about to spend from the budgets of the task, its agent and its provider, all or nothing.
+
+        Say it before the call, with the most it may cost: then calls of all tasks together overshoot a budget by one
+        call at most. Gives something whose `settle(usd=, tokens=, requests=)` says what it came to.
+        Raises BudgetReached where nothing is left of one, BadInput for amounts that are none, NoAnswer when the worker
+        cannot count it. In an async agent it is to be awaited, and asked at once in any case.
+        """
+        return self._spend(said(usd, tokens, requests), must=False)
+
+    def spent(self, usd: float = 0.0, tokens: int = 0, requests: int = 0) -> Any:
+        """The same for what has been spent already: it is counted, whatever is left, and what comes next is refused."""
+        return self._spend(said(usd, tokens, requests), must=True)
+
+    def _spend(self, amounts: dict[str, float], *, must: bool) -> Any:
+        asked = self._ask("spend.take", {"amounts": amounts, "must": must})
+        if not self._reporter.awaits:
+            return Taken(self._ask, amounts)
+        import asyncio
+
+        async def taken() -> Taken:
+            await asked
+            return Taken(self._ask, amounts)
+
+        return asyncio.ensure_future(taken())
 
     def once(self, key: str, fn: Callable[[], Any], check: Callable[[], Any] | None = None) -> Any:
         """What `fn()` gave when it was called under this key of this task: now, or in an earlier attempt, and then not

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from proofq.policies import lifecycle, redaction, settlement
+from proofq.policies import budget, lifecycle, redaction, settlement
 from proofq.policies.failure import Failure
 from proofq.policies.settlement import Decision, Limits
 from proofq.workers import rq_view
@@ -274,7 +274,7 @@ class Door:
             fence=lease.fence if lease else "",
             evidence=decision.rule if failure is not None else "",
             fields=fields,
-            drop=[*lifecycle.scrubbed(to), *_stale(task.state, fields, to)],
+            drop=[*_stale(task.state, fields, to), *budget.forgotten(event.name, event.fields)],
             attempt=_attempt_patch(decision, event, failure, ends),
             owner=lease.owner if lease and ends else "",
             job={} if to == task.state else rq_view.moved_fields(to, now),
@@ -347,11 +347,11 @@ def _not_awaited(written: Written) -> str:
 
 
 def _stale(state: str, fields: Mapping[str, str], to: str) -> list[str]:
-    """Fields that may stand in the new state, but would be those of a past attempt or wait."""
+    """Fields that may not stand in the new state, and those that would be of a past attempt or wait."""
     stale = {"failure"} if to in lifecycle.FIELDS["failure"] else set()
     if state in lifecycle.OWNED and to in lifecycle.FIELDS["verdict"]:
         stale.add("verdict")
-    return sorted(stale - fields.keys())
+    return [*lifecycle.scrubbed(to), *sorted(stale - fields.keys())]
 
 
 def _facts_of(name: str, event: Event) -> dict[str, str]:

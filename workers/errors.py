@@ -10,6 +10,7 @@
     │   └── NoAnswer       7   the worker did not answer an attempt in time
     ├── LeaseLost          1   an attempt acts for a task that is not its own any more
     ├── EffectUnknown      1   `ctx.once`: it was begun, and nobody knows whether it was done
+    ├── BudgetReached      1   nothing is left of a budget: what was to be spent must not be
     ├── NotDone            1   raised in `ctx.once`: nothing was done, it may be tried again
     ├── OtherLayout        2   what Redis holds is laid out for another version of proofq
     ├── UnknownTask        1   no task has this id
@@ -99,6 +100,15 @@ class EffectUnknown(Error):
     kind = "effect_unknown"
 
 
+class BudgetReached(Error):
+    """Nothing is left of a budget of the task, its agent or its provider: what was to be spent must not be.
+
+    Let it end the attempt: its task is held until the budget is raised, a new window begins, or it is replayed.
+    """
+
+    kind = "budget_reached"
+
+
 class NotDone(Error):
     """Raised by what `ctx.once` calls: it is certain that nothing was done, so that it may be tried again.
 
@@ -158,4 +168,4 @@ def answered_with(kind: str, message: str) -> Error:
 
 
 #: Those that are made of a message alone.
-_PLAIN: Final = (BadInput, RedisUnavailable, LeaseLost, Refused, UnknownTask)
+_PLAIN: Final = (BadInput, RedisUnavailable, LeaseLost, BudgetReached, Refused, UnknownTask)

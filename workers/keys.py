@@ -63,6 +63,15 @@ GATE_CRUMBS: Final = PREFIX + "gate-crumbs:"
 GATES: Final = PREFIX + "gates"
 #: hash provider -> JSON {at, who, reason}: providers that are isolated whatever the key. Absent where none is.
 ISOLATED: Final = PREFIX + "isolated"
+#: hash per budget's window ("agent:<name>:<window>", "provider:…"): dimension -> whole number spent; `first`: who finds
+#: out what an attempt costs. Forgotten some time after its window (`budget.KEPT_S`).
+SPENT: Final = PREFIX + "spent:"
+#: hash key of such a window -> JSON {owner, name, per, window, limit}: those in which an attempt has begun.
+BUDGETS: Final = PREFIX + "budgets"
+#: hash agent's dimension -> whole number: the most that an attempt of it has used.
+DEAREST: Final = PREFIX + "dearest:"
+#: hash per day, "agent class dimension" -> whole number spent; class `open` while the attempt runs. Kept 100 days.
+LEDGER: Final = PREFIX + "ledger:"
 #: hash: major and minor of the layout (`policies.layout`), the release and the time of who began with that major.
 LAYOUT: Final = PREFIX + "layout"
 #: hash, one per incident: a cause that hit one task or many. See `lua/incidents.lua`; bounded there.
@@ -125,6 +134,15 @@ def attempts(task_id: str) -> str:
 
 def effects(task_id: str) -> str:
     return EFFECTS + task_id
+
+
+def spent(owner: str, name: str, window: str) -> str:
+    """Of an agent's or a provider's budget."""
+    return f"{SPENT}{owner}:{name}:{window}"
+
+
+def ledger(day: str) -> str:
+    return LEDGER + day
 
 
 def followers(task_id: str) -> str:

@@ -18,7 +18,7 @@ from proofq.workers.store import Store
 
 log = logging.getLogger(__name__)
 
-Stop = Literal["timeout", "stalled", "cancel", "drain", "isolated", "lost", "guard", "killed"]
+Stop = Literal["timeout", "stalled", "cancel", "drain", "isolated", "lost", "guard", "killed", "budget"]
 #: Beats for which a lease must be in no slot's hands before somebody else of this owner settles it. Beats that were
 #: rung for come sooner and say nothing of how long a call has been under way: those count by the time they take.
 ORPHAN_BEATS: Final = 15

@@ -73,6 +73,8 @@ class Task:
     verdict: dict[str, Any] | None = None
     claim: Any = None
     baseline: dict[str, Any] | None = None
+    #: What was spent on it since its last replay, by dimension in whole numbers; see `policies.budget`.
+    spent: Mapping[str, int] = field(default_factory=dict)
     fields: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -131,6 +133,7 @@ class Task:
                 verdict=_json(row, "verdict"),
                 claim=_json(row, "claim"),
                 baseline=_json(row, "baseline"),
+                spent={name: int(amount) for name, amount in ((_json(row, "spent") or {}).get("sum") or {}).items()},
                 fields=frozenset(row),
             )
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:

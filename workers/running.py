@@ -104,6 +104,7 @@ class Running:
             self._streams.stdout.newest(),
             self.stderr_tail().decode("utf-8", "replace"),
             steps=self._streams.report.steps,
+            output_bytes=self.output_bytes,
         )
 
     @property

@@ -40,6 +40,7 @@ NAMES: Final = (
     "effect",
     "incident",
     "gate",
+    "spend",
 )
 
 #: The functions that a script needs beside those of common.lua, by the names of their files.

@@ -39,6 +39,7 @@ from proofq.workers.prove import LocalProver
 from proofq.workers.record import Task, parse_attempts
 from proofq.workers.scripts import RedisRunner
 from proofq.workers.spawner import Spawner, SpawnRequest
+from proofq.workers.spending import Spending
 from proofq.workers.store import Store
 from proofq.workers.supervisor import Hands, Post, Supervisor
 from proofq.workers.verify import Verifier
@@ -151,7 +152,9 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
     end_earlier = partial(_end_earlier, store, hosts.LocalHost(), spawner.forkserver.pid)
     passed = GateKeys.of(mine.providers, agents, os.environ)
     once = effects.Desk(store, lambda name: expander.secrets(agents[name]))
-    answering = Answering({**once.handlers(), **calls.Desk(store, passed).handlers()}, SystemClock())
+    spending = Spending(store, agents, {name: one.budget for name, one in mine.providers.items()})
+    asked = {**once.handlers(), **calls.Desk(store, passed).handlers(), **spending.handlers()}
+    answering = Answering(asked, SystemClock())
     local = performing.LocalPerformer(spawner, expander, end_earlier, answering)
     shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)
     performer = AsyncPerformer(
@@ -173,6 +176,7 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
         expander.secrets,
         answering,
         passed,
+        spending,
     )
 
 

@@ -32,15 +32,17 @@ from proofq.workers.gate_keys import GateKeys
 from proofq.workers.incidents import Reporting
 from proofq.workers.insist import insist, tries
 from proofq.workers.lanes import Share
-from proofq.workers.owner import Owner, Stop
+from proofq.workers.owner import Owner
 from proofq.workers.purge import Purger
 from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease
+from proofq.workers.refunding import Refunding
 from proofq.workers.rq_commands import RqCommands
 from proofq.workers.rq_rows import RqRows
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.settings import Settings
 from proofq.workers.slots import Slots
+from proofq.workers.spending import Spending
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
 
@@ -72,7 +74,7 @@ class Post:
 class Hands:
     """The parts that touch processes: the forkserver's pid, who starts agents, who proves, whether anything can still
     be started, how all of it is let go, what of an agent's environment is kept nowhere, who answers what attempts
-    ask, and which gates agents pass."""
+    ask, which gates agents pass, and who counts what they spend."""
 
     forkserver_pid: int
     performer: Performer
@@ -82,6 +84,7 @@ class Hands:
     secrets: Callable[[AgentSpec], Collection[str]]
     answering: Answering
     gates: GateKeys
+    spending: Spending
 
 
 class Supervisor:
@@ -127,14 +130,14 @@ class Supervisor:
             self._leaving.is_set,
             Suspects(self._clock),
             hands.secrets,
+            hands.spending,
             lambda spec: fleet.declares_otherwise(store, spec.name, spec.version),
         )
-        self._reaper = Reaper(
-            store, door, self._owner, self._host, post.name, agents, self._adopt_later
-        )  # fmt: skip
+        self._reaper = Reaper(store, door, self._owner, self._host, post.name, agents, self._adopt_later)
         self._queues = frozenset(queues) | set(hands.gates.by_agent(agents).values())
         passed = hands.gates.queues(agents, post.lane)
         self._slots = Slots(post.share, passed, store, self._owner, self._attempts, post.name, self._usable)
+        self._refunding = Refunding(door, post.lane, agents, hands.spending.providers)
         self._purger = Purger(store, settings.retention)
         quota = settings.disk_quota_mib * 1024 * 1024
         self._folders = Folders(store, settings.state_dir, settings.retention.files_s, quota)
@@ -234,13 +237,10 @@ class Supervisor:
         while not self._hurry.is_set() and self._clock.boottime() < until:
             if self._slots.wait(WATCH_S):
                 return
-        self._stop_everything("drain")
+        self._owner.stop_all("drain")
         if not self._slots.wait(SETTLE_S):
             self._leaving.set()
             self._slots.wait(0.5)
-
-    def _stop_everything(self, reason: Stop) -> None:
-        self._owner.stop_all(reason)
 
     def _leave(self) -> None:
         """Says that this owner is gone; what it still holds (a claim whose proofs cannot tell) goes to a reaper."""
@@ -297,6 +297,7 @@ class Supervisor:
                 if self._reaper.run_once().alerts:
                     self._notifier.wake()
                 self._rq_rows.say(self._drain_asked.is_set())
+                self._refunding.tick()
                 if (purged := self._purger.tick()).count:
                     log.info("purged", extra={"tasks": purged.count, "bytes": purged.bytes})
                 if self._clock.boottime() - published_s > CATALOGUE_S:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from proofq.policies import lifecycle
+from proofq.policies import budget, lifecycle
 from proofq.policies.failure import Failure
 from proofq.workers import by_state, effects, fleet, gate_view, keys, places
 from proofq.workers.clock import iso
@@ -55,6 +55,7 @@ def show(store: Store, task_id: str, state_dir: Path) -> dict[str, Any]:
         "verdict": task.verdict,
         "claim": task.claim,
         "cancel_asked": task.cancel,
+        "spent": budget.amounts(task.spent),
         "effects": effects.listed(store, task.id, task.fence),
         "breadcrumbs": [crumb(each) for each in snapshot.crumbs],
         "taskdir": str(places.of(state_dir, task.id, 0).taskdir) if _was_here(snapshot) else None,

@@ -19,7 +19,8 @@ class Adapter:
     writes down what it does while it does it, relative to its HOME; () where it keeps none. `env` are variables it is
     given unless the declaration sets them. `live` reads one line of stdout while it runs: a failure that it
     will retry by itself, or that the provider has answered; None where it says nothing of the kind. `reads_stdout`:
-    `outcome` needs the newest MiB of stdout, not just its tail.
+    `outcome` needs the newest MiB of stdout, not just its tail. `usage` is what an ended attempt says it has spent, by
+    the names of `budget.SAID`; {} where it says nothing.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Adapter:
     env: Mapping[str, str] = field(default_factory=dict)
     live: Callable[[bytes], Heard] | None = None
     reads_stdout: bool = False
+    usage: Callable[[Ending], Mapping[str, float]] = lambda _: {}

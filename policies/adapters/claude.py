@@ -55,6 +55,22 @@ def outcome(ending: Ending, document: bool) -> Claim | Failure:
     return _document(printed.result) if document else Claim(_claim(printed.result))
 
 
+def usage(ending: Ending) -> dict[str, float]:
+    """What its result says it has spent, whatever became of it: all tokens that it was billed for, and its turns."""
+    printed = lines.read(ending.stdout_end)
+    if isinstance(printed, str):
+        return {}
+    result = printed.result
+    counted = result.get("usage")
+    tokens = [counted.get(name) for name in _USAGE] if isinstance(counted, dict) else []
+    said: dict[str, Any] = {
+        "usd": result.get("total_cost_usd"),
+        "tokens": sum(each for each in tokens if type(each) is int),
+        "requests": result.get("num_turns"),
+    }
+    return {name: float(value) for name, value in said.items() if _is_number(value) and value > 0}
+
+
 def live(line: bytes) -> Heard:
     """A line of `stream-json`: a call that will be made again, or an answer of the model's."""
     if lines.is_answer(line):
@@ -145,4 +161,4 @@ def _document(result: Mapping[str, Any]) -> Claim | Failure:
         return malformed(f"its answer is not one strict JSON document: {problem}")
 
 
-CLAUDE: Final = Adapter("claude", outcome, (".claude/projects/*/*.jsonl",), ENV, live, reads_stdout=True)
+CLAUDE: Final = Adapter("claude", outcome, (".claude/projects/*/*.jsonl",), ENV, live, True, usage)

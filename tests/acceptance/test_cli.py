@@ -26,7 +26,7 @@ CONTRACT = [
     "audit", "doctor", "canary", "scheduler", "web", "reconcile", "purge", "redis", "demo", "chaos",
 ]  # fmt: skip
 #: Names that came to it since.
-ADDED = ["effect"]
+ADDED = ["effect", "spend"]
 HEAVY = ("redis", "rq", "rich", "jsonschema", "tenacity", "sqlite3", "asyncio")
 
 

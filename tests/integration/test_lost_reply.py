@@ -30,6 +30,9 @@ AGAIN = {
     "forget": b"unknown",
     "pause": b"already",
     "effect": b"go",
+    "spend": b"taken",
+    "spend_admit": b"taken",
+    "spend_close": b"taken",
     "resume": b"already",
 }
 #: What a request sent again may renew: it holds a time.

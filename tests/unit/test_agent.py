@@ -264,7 +264,13 @@ NOT_BUILT: list[tuple[dict[str, Any], str]] = [
     ({"must_call": ["x", "x"]}, "must_call is a list"),
     ({"must_call": ["a b"]}, "the name of this step is broken"),
     ({"up": {"port": 1}}, "up is not built yet"),
-    ({"budget": {"usd": 1}}, "budget is not built yet"),
+    ({"budget": {"usd": 0}}, "usd is 0; it is a number above 0"),
+    ({"budget": {"tokens": 1.5}}, "tokens is 1.5; it is a whole number above 0"),
+    ({"budget": {"euro": 1}}, "unknown key 'euro' of this budget"),
+    ({"budget": {"per": "day"}}, "it limits nothing"),
+    ({"budget": {"usd": 1, "per": "week"}}, "per is 'week'; it is one of task, hour, day, month"),
+    ({"budget": [{"usd": 1}, {"tokens": 1}]}, "two tables of it are for the same window"),
+    ({"budget": "much"}, "a budget is a table"),
     *[
         ({"proofs": [{"kind": kind}]}, f"a {kind} proof is not built yet; use command, file, json, python, record")
         for kind in ("artifact", "http")

@@ -34,6 +34,7 @@ from proofq.workers.cli.render import Output, plain
 from proofq.workers.cli.replay import replay
 from proofq.workers.cli.run import run
 from proofq.workers.cli.show import show
+from proofq.workers.cli.spend import spend
 from proofq.workers.cli.status import status
 from proofq.workers.cli.steer import drain, pause, resume
 from proofq.workers.cli.tasks import tasks
@@ -62,8 +63,8 @@ def cli() -> None:
 
 
 for each in (
-    enqueue, run, worker, show, why, logs, tasks, status, agents, workers, cancel, replay, effect, pause, resume, drain,
-    incident, gate, audit, purge, doctor, redis, demo,
+    enqueue, run, worker, show, why, logs, tasks, status, agents, workers, spend, cancel, replay, effect, pause, resume,
+    drain, incident, gate, audit, purge, doctor, redis, demo,
 ):  # fmt: skip
     cli.add_command(each)
 notbuilt.add_to(cli)

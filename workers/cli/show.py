@@ -46,6 +46,7 @@ def _print(output: Output, task: Mapping[str, Any]) -> None:
             ("ended", task["ended_at"]),
             ("attempts", f"{task['attempt']} begun, {task['counted']} of {task['max_attempts']} counted"),
             ("progress", task["attempts"][-1]["progress"] if task["attempts"] else None),
+            ("spent", task["spent"]),
             ("failure", f"{failed['class']}: {failed['reason']}" if failed else None),
             ("verdict", verdict.get("outcome")),
             ("claim", task["claim"]),
