@@ -154,7 +154,7 @@ def _words(error: BaseException, code: str, bodies: tuple[Any, ...], answer: boo
 def _grpc(error: BaseException) -> tuple[str, str]:
     """gRPC says code and text by methods; "" where there are none. What was raised is a call that is over."""
     methods = [looking.attribute(error, name) for name in ("code", "details")]
-    if not all(callable(one) for one in methods):
+    if not all(callable(one) for one in methods) or not _is_over(error):
         return "", ""
     try:
         code, details = methods[0](), methods[1]()
@@ -162,6 +162,15 @@ def _grpc(error: BaseException) -> tuple[str, str]:
         return "", ""
     word = looking.text(looking.attribute(code, "name") or "")
     return _RPC_WORDS.get(word, word), looking.text(details or "")
+
+
+def _is_over(call: BaseException) -> bool:
+    """gRPC's streams are errors from their beginning, and whoever asks one that goes on for its code waits for it."""
+    done = looking.attribute(call, "done")
+    try:
+        return not callable(done) or done() is True
+    except Exception:  # noqa: BLE001 - somebody else's method
+        return False
 
 
 def _trailers(error: BaseException) -> bytes:
@@ -174,7 +183,7 @@ def _trailers(error: BaseException) -> bytes:
 
 def _trailing_metadata(error: BaseException) -> Any:
     trailing = looking.attribute(error, "trailing_metadata")
-    if not (callable(trailing) and callable(looking.attribute(error, "code"))):
+    if not (callable(trailing) and callable(looking.attribute(error, "code")) and _is_over(error)):
         return None
     try:
         return trailing()
