@@ -84,7 +84,7 @@ def _ask_urllib(url: str) -> Any:
 
 
 def _ask_aiohttp(url: str) -> Any:
-    return _aiohttp(url, sock_read=TIMEOUT_S)
+    return _aiohttp(url, sock_read=TIMEOUT_S, sock_connect=TIMEOUT_S)
 
 
 def _ask_aiohttp_total(url: str) -> Any:

@@ -7,6 +7,7 @@ One process may hold several libraries: importing them is what takes the time.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import socket
@@ -26,6 +27,8 @@ from tests.sdks.server import FaultServer
 #: Seconds since 1970 by which waits that are a time of day are read: that of `bodies.DATE`.
 NOW = 1_763_719_200.0
 CLIENTS = {**sdk_clients.CLIENTS, **http_clients.CLIENTS}
+#: Longer than all of it takes on the busiest machine, and shorter than the test's patience.
+STUCK_S = 200.0
 #: What happens to the connection, or is no answer at all.
 TRANSPORT = (
     "refused", "no_such_host", "tls", "drop", "reset", "hang", "nonsense", "loop", "cut", "hang_body", "gzip", "chunk",
@@ -128,6 +131,8 @@ def _few_certificates() -> Iterator[None]:
 def main(names: list[str]) -> None:
     """Run these, or all."""
     warnings.simplefilter("ignore")
+    # Where a client hangs in spite of its time-out, that is what is to be seen.
+    faulthandler.dump_traceback_later(STUCK_S, exit=True)
     os.environ.update(
         LITELLM_LOCAL_MODEL_COST_MAP="True", OPENAI_AGENTS_DISABLE_TRACING="1", AWS_EC2_METADATA_DISABLED="true"
     )
