@@ -145,6 +145,17 @@ def test_damaged_task_does_not_stop_its_queue(redis_client: redis.Redis, key: st
     assert contradictions(heart) == []
 
 
+def test_a_lease_sent_again_needs_no_records_of_attempts(redis_client: redis.Redis) -> None:
+    """A stranger's key took their place since the first answer, which was lost: the grant is the same."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+    first = heart.lease(request="r1")
+    with planted(heart, keys.attempts("t")):
+        assert heart.lease(request="r1") == first
+    assert heart.lease(request="r1") == first
+
+
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "", "12345678901234567"])
 @pytest.mark.parametrize("field", ["attempt", "expires_at", "pickups"])
 def test_a_row_with_a_broken_number_does_not_stop_its_queue(redis_client: redis.Redis, field: str, value: str) -> None:

@@ -55,8 +55,10 @@ local function lease(now, at)
       if redis.call('HGET', K.LEASES .. owner, id) ~= fence then return {'empty'} end
       wrong = misfit({{K.TASK .. id, 'hash'}})
       if wrong then return wrong end
-      local again = decoded(redis.call('HGET', K.ATTEMPTS .. id, string.match(fence, '^%d+')) or '')
-      return passed({'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}, again)
+      -- Where a stranger's key has taken its place since, the gate hears of its probe no more than of a dead prober.
+      local again = redis.pcall('HGET', K.ATTEMPTS .. id, string.match(fence, '^%d+'))
+      local record = type(again) == 'string' and decoded(again) or nil
+      return passed({'granted', id, fence, now, redis.call('HGETALL', K.TASK .. id)}, record)
     end
   end
 
