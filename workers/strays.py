@@ -79,6 +79,9 @@ class Strays:
         except UnknownTask:
             return self._adopt(task_id)
         stray = self._store.stray(task_id)
+        if not stray:
+            # Another reaper has looked after it since this one was told: where the task stands is where that put it.
+            return False
         parked, moved = str(stray.get("parked", "")), stray.get("reason") == MOVED
         event = None if parked else lifecycle.FROM_OUTSIDE.get(task.state)
         if event is not None:

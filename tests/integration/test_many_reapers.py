@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import redis
+from rq import Queue, Retry
+from rq.serializers import JSONSerializer
 
 from proofq.policies import lifecycle
 from proofq.policies.agent import AgentSpec
@@ -141,6 +143,18 @@ def test_what_was_put_back_from_outside_is_judged_once(heart: Heart, state: str,
     assert Counter(heart.events())[said] == 1
     assert [event for event in heart.events() if lifecycle.is_refused(event)] == ([said] if state == "verified" else [])
     assert heart.client.hlen(keys.STRAYS) == 0
+
+
+def test_a_job_that_was_refused_is_not_replayed_by_who_saw_it_too(heart: Heart) -> None:
+    """A job of plain RQ's with wishes that nobody meets: it fails, and stays so whatever number of reapers was told."""
+    job = Queue(QUEUE, connection=heart.client, serializer=JSONSerializer).enqueue("proofq.run", {}, retry=Retry(max=2))
+    assert heart.lease() is None
+    told = heart.store.watch(Elsewhere.id).strays
+    assert told == [job.id]
+    for _ in range(3):
+        Strays(heart.store, heart.door, AGENTS).settle(told)
+    assert heart.events(job.id) == ["adopt_bad"]
+    assert heart.store.read(job.id).state == lifecycle.FAILED
 
 
 class _OvertakenDoor(Door):
