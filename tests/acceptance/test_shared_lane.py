@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from rq import Queue
+from rq.serializers import JSONSerializer
 
 from proofq.policies import lifecycle
 from proofq.workers import keys
@@ -89,3 +91,11 @@ def test_a_burst_is_over_when_nothing_is_left(site: Site) -> None:
     assert worker.wait(60) == 0
     assert {site.task(task_id).state for task_id in ids} == {lifecycle.FINISHED_UNPROVEN}
     assert len({site.store.attempts(task_id)[0]["worker"] for task_id in ids}) == 1
+
+
+def test_a_burst_waits_for_what_plain_rq_has_put_there(site: Site) -> None:
+    """A job is no task until a reaper has seen it: an empty look before that is no end."""
+    queue = Queue("work.quick", connection=site.client, serializer=JSONSerializer)
+    job = queue.enqueue("proofq.run", {"word": "plain"})
+    assert site.start("--burst").wait(60) == 0
+    assert site.task(job.id).state == lifecycle.FINISHED_UNPROVEN

@@ -68,3 +68,16 @@ def test_a_full_redis_sets_aside_too(heart: Heart) -> None:
     finally:
         heart.client.config_set("maxmemory", 0)
     assert heart.client.hexists(keys.STRAYS, "t")
+
+
+def test_so_many_in_one_step(redis_client: redis.Redis) -> None:
+    """Ids of nobody before a task: 64 are taken out at a time, while Redis serves nobody else; then it is leased."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.client.rpush(keys.rq_queue(QUEUE), *(f"nobody{number}" for number in range(100)))
+    heart.store.enqueue(birth("t"))
+    for strays in (64, 100):
+        lease = heart.lease()
+        assert heart.client.hlen(keys.STRAYS) == strays
+    assert lease is not None
+    assert lease.task.id == "t"

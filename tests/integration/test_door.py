@@ -264,3 +264,20 @@ def test_who_is_late_is_recorded_though_the_task_moves_on(heart: Heart) -> None:
     assert written.ok
     assert heart.events()[-1] == "refused:claim"
     assert Audit(heart.store).run().violations == []
+
+
+def test_refusals_are_recorded_up_to_a_bound(redis_client: redis.Redis) -> None:
+    """Whoever asks again and again does not fill Redis: a task has a thousand breadcrumbs, and then only its own."""
+    heart = Heart(redis_client)
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+    for _ in range(3):
+        assert not heart.door.apply("t", Event("replay", "test")).ok
+    assert heart.events() == ["enqueue", *["refused:replay"] * 3]
+    last = heart.client.lindex(keys.crumbs("t"), -1)
+    heart.client.rpush(keys.crumbs("t"), *[last] * 995)
+    for _ in range(3):
+        assert not heart.door.apply("t", Event("replay", "test")).ok
+    assert heart.client.llen(keys.crumbs("t")) == 1000
+    assert heart.door.apply("t", Event("cancel", "test")).ok
+    assert heart.client.llen(keys.crumbs("t")) == 1001

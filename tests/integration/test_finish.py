@@ -170,3 +170,14 @@ def test_a_beat_knows_what_the_end_brought(heart: Heart) -> None:
     beat = heart.store.beat("o", ISOLATION_MS)
     assert beat is not None
     assert beat.held == {"u": (settled.next.fence, False)}
+
+
+def test_an_owner_that_is_forgotten_leaves_nothing(heart: Heart) -> None:
+    """What it was granted is remembered for replies that were lost, and no longer than it may ask."""
+    settled = heart.settled(heart.claimed(), VERIFY, wish=heart.wish)
+    assert settled.next is not None
+    heart.settled(settled.next, Event("give_back", "worker", "it leaves"))
+    assert heart.client.exists(keys.GRANTS + "o")
+    heart.store.bury("o", HOST, {"left": "1"})
+    assert heart.store.forget("o", HOST)
+    assert [key for key in heart.client.keys("*") if key.endswith(b":o")] == []
