@@ -8,5 +8,5 @@ import setup
 
 if __name__ == "__main__":
     # Of its 20,000 modules few are ever imported; those are compiled when they are.
-    os.environ["PIP_NO_COMPILE"] = "1"
+    os.environ["PIP_COMPILE"] = "0"
     setup.packages(setup.ROOT / ".venv-sdks", setup.ROOT / "tests" / "sdks" / "sdks.lock", "import litellm, boto3, mcp")
