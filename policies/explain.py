@@ -55,6 +55,8 @@ class Story:
     refused: tuple[str, str] | None = None
     proofs: Sequence[tuple[str, str]] = field(default_factory=tuple)
     after: Sequence[tuple[str, str]] = ()
+    #: A sentence about the incident that its failure belongs to.
+    incident: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def explain(story: Story) -> Explanation:
     happened, then = _OF_STATE[story.state](story)
     sentences = [happened]
     if story.kind and story.state not in _BEGUN:
-        sentences.append(_class_sentence(story))
+        sentences += [_class_sentence(story), *([story.incident] if story.incident else [])]
     if story.rule:
         sentences.append(f"Rule {story.rule}: {rule_in_words(story.rule)}.")
     if story.refused is not None:

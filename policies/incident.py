@@ -101,24 +101,14 @@ def raised(level: str, times: int) -> str:
 def report(failure: Failure, agent: str, provider: str, rules: Rules) -> dict[str, Any] | None:
     """What a script needs to count this failure; None where it is nobody's trouble. Times in milliseconds."""
     found = cause(failure, agent, provider)
-    return None if found is None else _said(found, severity(failure), failure.reason, rules)
-
-
-def page(kind: str, provider: str, agent: str, reason: str, rules: Rules) -> dict[str, Any]:
-    """The same for trouble that opens an incident by itself (a gate that is held), whatever failures there were.
-
-    It is one cause with the failures that led to it, so that nobody is told twice.
-    """
-    found = Cause(kind, provider, "", "") if provider else Cause(kind, "", agent, "")
-    return {**_said(found, "critical", reason, rules), "opens_at": 1}
-
-
-def _said(found: Cause, level: Severity, reason: str, rules: Rules) -> dict[str, Any]:
+    if found is None:
+        return None
+    level = severity(failure)
     return {
         "cause": found.key,
         **asdict(found),
         "severity": level,
-        "reason": reason[:_REASON],
+        "reason": failure.reason[:_REASON],
         "opens_at": opens_at(level, rules),
         "window_ms": round(rules.window_s * 1000),
         "gather_ms": round(rules.gather_s * 1000),
@@ -135,3 +125,10 @@ def title(row: Mapping[str, Any]) -> str:
     times = "1 failure" if row["count"] == 1 else f"{row['count']} failures"
     mark = f" ({row['fingerprint']})" if row["fingerprint"] else ""
     return f"{row['class']} of {whose}{mark}: {times}"
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """What `why` says of the incident of a task's last failure, from its `id`, `state` and `count`."""
+    others = "the only failure so far" if row["count"] == 1 else f"one of {row['count']} equal failures"
+    named = "" if row["state"] == SEEN else f", incident {row['id']} ({row['state']})"
+    return f"It is {others} of one cause{named}."

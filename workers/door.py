@@ -113,7 +113,7 @@ class Door:
         self.store = store
         self.limits = limits
         self._on_end = on_end
-        self._incident_of = incident_of
+        self.incident_of = incident_of
         self._gates = gates or GateReports()
         self._clock = store.clock
 
@@ -303,7 +303,7 @@ class Door:
         """What it adds to an incident. Who expires for what goes before it adds nothing: that one has told already."""
         if failure is None or to == task.state or decision.rule == "expire.after":
             return {}
-        return self._incident_of(failure, task.agent)
+        return self.incident_of(failure, task.agent)
 
     def _last_class(self, task: Task) -> str:
         """What a queued task last failed of: its own field says nothing while it may run again."""

@@ -1,7 +1,7 @@
 """Incidents in Redis: one cause, however many tasks it hits. Reads, and the verbs of `lua/incident.lua`.
 
 What failed attempts tell is counted in the step that settles them (`lua/settling.lua`), so that none counts twice and
-none is lost with a supervisor. `report` here is for trouble that is nobody's attempt.
+none is lost with a supervisor. `report` here is for failures that no attempt had.
 """
 
 from __future__ import annotations
@@ -137,18 +137,19 @@ class Reporting:
     def of(self, failure: Failure, agent: str) -> dict[str, Any]:
         """Empty where the failure is nobody's trouble."""
         said = incident.report(failure, agent, self.providers.get(agent, ""), self.rules)
-        return {} if said is None else {**said, "id": _new_id(said, self.clock)}
+        return {} if said is None else {**said, "id": f"{said['cause'][:6]}{self.clock.token()}"}
 
 
-def report(store: Store, kind: str, provider: str, agent: str, reason: str, rules: Rules, request: str) -> str:
-    """Tells people once of trouble that is no single attempt's (a gate that is held): its incident opens at once.
+def report(store: Store, said: Mapping[str, Any], task_id: str) -> str:
+    """Counts a failure that no attempt had: a job that is refused as it is adopted, say. `said`: of `Reporting`.
 
-    `request` names the occasion: told again under the same it counts once. Gives the incident's id, "" where somebody
-    else's key is in the way. Raises RedisUnavailable and DamagedKey.
+    Told again of the same task it counts once. Gives the incident's id, "" where it is nobody's trouble. Raises
+    RedisUnavailable and DamagedKey.
     """
-    said = incident.page(kind, provider, agent, reason, rules)
-    plan = compact({**said, "id": _new_id(said, store.clock)}).encode("utf-8", "replace")
-    answer = insist(lambda: store.call("incident", "report", plan, request), store.clock, tries(TRIES))
+    if not said:
+        return ""
+    plan = compact(said).encode("utf-8", "replace")
+    answer = insist(lambda: store.call("incident", "report", plan, task_id), store.clock, tries(TRIES))
     return text(answer[1]) if len(answer) > 1 else ""
 
 
@@ -207,6 +208,14 @@ def read(store: Store, incident_id: str) -> Incident:
     return Incident.parse(incident_id, row)
 
 
+def sentence_of(store: Store, incident_id: str) -> str:
+    """What `why` says of it; "" where it is not there any more. Raises RedisUnavailable."""
+    try:
+        return incident.sentence(read(store, incident_id).to_dict())
+    except (UnknownIncident, DamagedKey):
+        return ""
+
+
 def every(store: Store, *, seen: bool = False) -> list[Incident]:
     """Those that opened (`seen`: and those that did not), what wants somebody first, then the most frequent.
 
@@ -239,10 +248,6 @@ def _rank(one: Incident) -> tuple[int, int, int]:
     state = incident.STATES.index(one.state) if one.state in incident.STATES else len(incident.STATES)
     level = list(incident.SEVERITIES).index(one.severity) if one.severity in incident.SEVERITIES else 0
     return state, -level, -one.count
-
-
-def _new_id(said: Mapping[str, Any], clock: Clock) -> str:
-    return f"{said['cause'][:6]}{clock.token()}"
 
 
 def _number(row: Mapping[str, str], name: str) -> int | None:

@@ -21,6 +21,8 @@ from proofq.workers.store import Store
 
 #: How often a replay whose reply was lost is sent, under the same request id.
 TRIES: Final = 4
+#: Replays a second unless somebody says otherwise: what failed at once need not come back at once.
+RATE: Final = 100.0
 #: What a filter looks through, in this order: the held first, since a replay can lead to any of the others.
 STATES: Final = (lifecycle.HELD, lifecycle.FAILED, lifecycle.QUARANTINED, lifecycle.EXPIRED)
 REASON: Final = "somebody asked for another run"
@@ -62,16 +64,24 @@ class Replayed:
     problem: Error | None = None
 
 
-def replay(opened: Session, ids: Sequence[str], wanted: Wanted, who: str, *, dry_run: bool) -> Iterator[Replayed]:
+def replay(
+    opened: Session, ids: Sequence[str], wanted: Wanted, who: str, *, dry_run: bool, rate: float = RATE
+) -> Iterator[Replayed]:
     """Replay these ids (without any: every task) that `wanted` fits, one by one as the iterator is drawn from.
 
-    A dry run only reads. Raises RedisUnavailable and DamagedKey; what was yielded before that was done.
+    A dry run only reads. `rate`: at most so many a second, all in all. Raises RedisUnavailable and DamagedKey; what was
+    yielded before that was done.
     """
-    door, event = opened.door, Event("replay", who, REASON)
+    door, event, clock = opened.door, Event("replay", who, REASON), opened.store.clock
+    begun_s, tried = clock.boottime(), 0
     for row in _named(opened.store, ids, wanted, dry_run) if ids else matching(opened, wanted):
         if row.problem is not None or dry_run:
             yield row
         else:
+            early_s = begun_s + tried / rate - clock.boottime()
+            if early_s > 0:
+                clock.sleep(early_s)
+            tried += 1
             yield replace(row, problem=_apply(door, row.id, event))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from proofq.policies import adoption, lifecycle
 from proofq.policies.agent import AgentSpec
-from proofq.workers import rq_view
+from proofq.workers import incidents, rq_view
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.record import Task
@@ -114,6 +114,8 @@ class Strays:
         if word != "same":
             # Every reaper sees it, and one creates the task.
             log.info("job_adopted", extra={"task": task_id, "agent": agent, "event": found.event, "outcome": word})
+        if found.failure is not None and word == "created":
+            incidents.report(self._store, self._door.incident_of(found.failure, agent), task_id)
         return word in {"created", "same"}
 
     def _parked(self, stray: Mapping[str, Any], due_ms: int | None) -> adoption.Parked | None:

@@ -85,6 +85,7 @@ def item(task: Task) -> dict[str, Any]:
         "state": task.state,
         "attempt": task.attempt,
         "class": task.failure.kind if task.failure else None,
+        "fingerprint": task.failure.fingerprint if task.failure else None,
         "enqueued_at": iso(task.enqueued_at),
     }
 
@@ -188,6 +189,7 @@ def _attempt(task_id: str, record: Mapping[str, Any], state_dir: Path) -> dict[s
         "counted": bool(record.get("counted")),
         "class": record.get("class"),
         "reason": record.get("reason"),
+        "incident": record.get("incident"),
         "worker": record.get("worker"),
         "host": record.get("host"),
         "pid": record.get("pid"),

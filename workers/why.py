@@ -8,7 +8,7 @@ from dataclasses import replace
 from proofq.policies import explain, lifecycle
 from proofq.policies.effects import sentence
 from proofq.policies.explain import Explanation, Story
-from proofq.workers import effects, fleet, gate_view, task_view
+from proofq.workers import effects, fleet, gate_view, incidents, task_view
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error
 from proofq.workers.record import Breadcrumb, Task
@@ -24,10 +24,11 @@ def why(store: Store, task_id: str) -> Explanation:
             f"Task {task_id} has no breadcrumbs, so nothing says why. `proofq audit` says what is wrong with it."
         )
     task = snapshot.task
+    told = _incident(store, snapshot)
     if task.state != lifecycle.QUEUED:
-        said = explain.explain(replace(_story(snapshot), after=_after(store, task.after_open)))
+        said = explain.explain(replace(_story(snapshot, told), after=_after(store, task.after_open)))
         return _with_effects(said, task, store)
-    story = replace(_story(snapshot), ahead=store.ahead_of(task.id, task.queue))
+    story = replace(_story(snapshot, told), ahead=store.ahead_of(task.id, task.queue))
     service = fleet.service(store, task.agent, task.lane)
     shut = gate_view.before(store, task.agent, task.lane) if service in fleet.SERVED else None
     if shut is not None:
@@ -47,7 +48,13 @@ def _after(store: Store, ids: Sequence[str]) -> list[tuple[str, str]]:
     return [(one, states.get(one, "gone")) for one in ids]
 
 
-def _story(snapshot: Snapshot) -> Story:
+def _incident(store: Store, snapshot: Snapshot) -> str:
+    """About the incident that its last failure belongs to; '' for none."""
+    named = snapshot.attempts[-1].get("incident") if snapshot.attempts else None
+    return incidents.sentence_of(store, named) if isinstance(named, str) else ""
+
+
+def _story(snapshot: Snapshot, incident: str) -> Story:
     task, last = snapshot.task, snapshot.attempts[-1] if snapshot.attempts else {}
     arrival = _arrival(snapshot.crumbs)
     newest = snapshot.crumbs[-1]
@@ -75,6 +82,7 @@ def _story(snapshot: Snapshot) -> Story:
         cancel_asked=task.cancel,
         taken_over=arrival.event == "reap",
         refused=(newest.event.partition(":")[2], newest.reason) if refused else None,
+        incident=incident,
         proofs=[(proof["kind"], proof["outcome"]) for proof in (task.verdict or {}).get("proofs", [])],
     )
 

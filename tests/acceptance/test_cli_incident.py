@@ -117,6 +117,19 @@ def test_unknown_causes_are_ranked(inside: Inside, fails: Any) -> None:
     assert [one["fingerprint"] for one in _items(inside, "list")] == ["often", "twice"]
 
 
+def test_why_and_show_name_the_incident(inside: Inside, fails: Any) -> None:
+    """A task says of how many equal failures it is one; `tasks` finds the others by their fingerprint."""
+    first = fails("timeout")
+    assert "It is the only failure so far of one cause." in inside("why", first).stdout
+    ids = {first, *(fails("timeout") for _ in range(4))}
+    fails("timeout", "f2")
+    (one,) = _items(inside, "list")
+    assert f"It is one of 5 equal failures of one cause, incident {one['id']} (open)." in inside("why", first).stdout
+    assert inside("show", first, "--json").document["attempts"][-1]["incident"] == one["id"]
+    listed = inside("tasks", "--class", "timeout", "--fingerprint", "f1", "--json").document["items"]
+    assert {item["id"] for item in listed} == ids
+
+
 def test_dead_letters_by_class_and_fingerprint(inside: Inside, fails: Any) -> None:
     """Each group says how many are in which state, and the command that would replay exactly those."""
     ids = [fails("timeout", "f1") for _ in range(3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -184,6 +185,19 @@ def test_members_are_walked_in_the_order_of_their_bytes(opened: Session) -> None
             store.client.zadd(key, dict.fromkeys(page, lifecycle.NUMBERS["queued"]))
         assert found == ids
     assert store.call("members", "meta", "failed", "", 10)[1:] == [0, []]
+
+
+def test_a_replay_is_no_stampede(inside: Inside, project: Project, bench: Bench) -> None:
+    """`--rate` bounds how many come back each second, and a dry run need not wait."""
+    for _ in range(6):
+        _failed(project, bench, "timeout", "f1")
+    begun = time.monotonic()
+    assert len(_ids(inside("replay", "--class", "timeout", "--rate", "0.01", "--dry-run", "--json"))) == 6
+    assert time.monotonic() - begun < 50
+    begun = time.monotonic()
+    assert len(_ids(inside("replay", "--class", "timeout", "--rate", "10", "--json"))) == 6
+    assert time.monotonic() - begun >= 0.5
+    assert inside("replay", "--class", "timeout", "--rate", "0").code == exit_codes.USAGE
 
 
 def test_a_strangers_key_is_named(inside: Inside, bench: Bench) -> None:

@@ -6,6 +6,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+import redis
+import rq
+from rq.serializers import JSONSerializer
 
 from proofq.workers import incidents, keys, status
 from proofq.workers.audit import Audit
@@ -17,10 +20,10 @@ from tests.waiting import until
 FAILURES = 50
 AGENTS = """
 [agents.dead_end]
+max_attempts = 1
 command = ["/bin/sh", "-c", "echo secret-input {text} >&2; exit 3"]
 inputs = { text = "str" }
 pass_env = ["PQ_SITE_MARK"]
-max_attempts = 1
 unproven = true
 
 [agents.killed_child]
@@ -52,8 +55,9 @@ def environ(sink: RecordingSink) -> dict[str, str]:
 
 
 def the_one(site: Site) -> Incident:
-    (found,) = incidents.every(site.store)
-    return found
+    found = incidents.every(site.store, seen=True)
+    assert len(found) == 1, found
+    return found[0]
 
 
 def lines(site: Site, event: str) -> list[str]:
@@ -94,6 +98,32 @@ def test_fifty_equal_failures_are_one_incident(site: Site, sink: RecordingSink, 
     assert [row["id"] for row in shown.document()["incidents"]] == [one.id]
     assert one.id in "\n".join(shown.attention())
     assert Audit(site.store).run().violations == []
+
+
+def test_s1_an_agent_that_exits_at_once_is_one_alert(site: Site, sink: RecordingSink) -> None:
+    """With fifty attempts allowed it is quarantined after the second equal crash, and people are told once."""
+    toml = site.project / "proofq.toml"
+    toml.write_text(
+        toml.read_text().replace("[agents.dead_end]\nmax_attempts = 1\n", "[agents.dead_end]\nmax_attempts = 50\n")
+    )
+    site.start(environ={**environ(sink), "PROOFQ_INCIDENTS_QUIET_S": "0"})
+    task_id = site.enqueue("dead_end", text="x")
+    assert site.wait_for(task_id, "quarantined", 60.0).attempt == 2
+    until(lambda: the_one(site).notified, 30.0, "the notification")
+    assert (the_one(site).count, the_one(site).tasks) == (2, 1)
+    assert (len(sink.pages()), len(sink.events())) == (1, 1)
+    assert site.events(task_id).count("lease") == 2
+
+
+def test_plain_rq_jobs_that_are_refused_are_an_incident(site: Site, sink: RecordingSink) -> None:
+    """What another service puts into a queue with inputs that nobody declared fails without an attempt, and counts."""
+    site.start(environ={**environ(sink), "PROOFQ_INCIDENTS_QUIET_S": "0"}).wait_ready()
+    connection = redis.Redis.from_url(site.server.url)
+    queue = rq.Queue("work.dead_end", connection=connection, serializer=JSONSerializer)
+    ids = [queue.enqueue("proofq.run", {"wrong": number}).id for number in range(3)]
+    site.wait_all(ids, 60.0)
+    until(lambda: incidents.every(site.store) and the_one(site).count == 3, 30.0, "an incident of three")
+    assert (the_one(site).kind, the_one(site).tasks) == ("bad_input", 3)
 
 
 def test_sinks_that_are_not_there_disturb_nobody(site: Site) -> None:

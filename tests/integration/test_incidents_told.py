@@ -12,7 +12,7 @@ import redis
 from proofq.policies.failure import Failure
 from proofq.workers import incidents, keys
 from proofq.workers.errors import Refused, UnknownIncident
-from proofq.workers.incidents import Incident
+from proofq.workers.incidents import Incident, Reporting
 from proofq.workers.scripts import DamagedKey
 from tests.incident_site import CAUSE_KEYS, Site
 
@@ -150,15 +150,14 @@ def test_who_can_only_log_leaves_it_to_others(site: Site) -> None:
 # --- reports that are no attempt's -----------------------------------------------------------------------------------
 
 
-def test_a_page_opens_at_once_and_once(site: Site) -> None:
-    """Told again under the same request it counts once; four at the same time are one incident."""
-    found = {
-        incidents.report(site.store, "auth", "openai", "", "its gate is held", site.rules, f"gate-{number % 2}")
-        for number in range(4)
-    }
+def test_a_report_of_no_attempt_counts_once_for_its_task(site: Site) -> None:
+    """Two jobs refused as they are adopted, each told twice by two workers: an incident of two."""
+    found = {incidents.report(site.store, said(site), f"job{number % 2}") for number in range(4)}
     assert len(found) == 1
-    assert (site.one().state, site.one().count, site.one().tasks) == ("open", 2, 0)
+    assert (site.one().state, site.one().count, site.one().tasks) == ("open", 2, 2)
+    assert (site.one().first_task, site.one().last_task) == ("job0", "job1")
     assert site.client.zcard(keys.ALERTS) == 1
+    assert incidents.report(site.store, {}, "job3") == ""
 
 
 def test_verbs_name_a_strangers_key(site: Site) -> None:
@@ -167,7 +166,7 @@ def test_verbs_name_a_strangers_key(site: Site) -> None:
     site.fail()
     known = site.one().id
     acts: list[Callable[[], Any]] = [
-        lambda: incidents.report(site.store, "auth", "p", "", "x", site.rules, "r"),
+        lambda: incidents.report(site.store, said(site), "r"),
         lambda: site.claim(),
         lambda: incidents.told(site.store, "t", known, [], ""),
         lambda: incidents.acknowledge(site.store, known, "me"),
@@ -192,7 +191,7 @@ def test_acts_sent_again_are_done_once(site: Site) -> None:
     site.fail()
     known = site.one().id
     for act, word in [
-        (lambda: incidents.report(site.store, "auth", "p", "", "x", site.rules, "r"), b"already"),
+        (lambda: incidents.report(site.store, said(site), "r"), b"already"),
         (lambda: incidents.acknowledge(site.store, known, "me"), b"already"),
         (lambda: incidents.close(site.store, known, "me"), b"already"),
     ]:
@@ -200,3 +199,7 @@ def test_acts_sent_again_are_done_once(site: Site) -> None:
         before = site.dump()
         assert site.runner.again()()[0] == word
         assert site.dump() == before
+
+
+def said(site: Site) -> dict[str, Any]:
+    return Reporting(site.rules, {}, site.clock).of(Failure("bad_input", "no such input"), "a")

@@ -20,6 +20,7 @@ from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
+from tests.simulation import told
 from tests.simulation.guard import Guard
 from tests.simulation.hub import Hub, Link, Party, Signal, SimClock
 from tests.simulation.network import Network, SimClient, SimRunner
@@ -45,6 +46,7 @@ class Fleet:
         self.limits = limits
         self.isolation_s = isolation_s
         self.drain_s = drain_s
+        self.reporting = told.reporting()
         self.workers: dict[str, Incarnation] = {}
         self.by_owner: dict[str, Incarnation] = {}
         self.over = False
@@ -105,7 +107,7 @@ class Incarnation(Party):
         self.store = Store(SimClient(network, self), SimRunner(network, self), self.clock)  # type: ignore[arg-type]
         self.owner_id = self.clock.name()
         self.owner = Owner(self.store, self.owner_id, fleet.isolation_s, self._on_retired, self._on_orphan)
-        self.door = Door(self.store, fleet.limits)
+        self.door = Door(self.store, fleet.limits, incident_of=fleet.reporting.of)
         self.leaving = False
         self.attempts = Attempts(
             self.door, self.owner, SimPerformer(fleet.world, self), SimProver(fleet.world, self), agents,

@@ -34,6 +34,7 @@ from proofq.workers.scripts import Argument, DamagedKey, Runner
 from proofq.workers.snapshot import Peek
 from tests.simulation.hub import Broken, Party
 from tests.simulation.lean import LeanClient
+from tests.simulation.told import Told
 from tests.simulation.world import Agent, World
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Oracle:
         self.blurred: set[str] = set()
         #: Keys of ours were damaged: lists may disagree until they are put back.
         self.full = False
+        self.told = Told()
         self.checks = 0
 
     # --- one step --------------------------------------------------------------------------------------------------
@@ -158,6 +160,7 @@ class Oracle:
             if request in self._answers:
                 raise Broken(f"not_idempotent: {plan['event']} of {task_id} was carried out twice")
             self._answers[request] = (word,)
+            self.told.settled(plan)
             if known is not None:
                 self._fenced(plan, known)
         elif request in self._answers and word != "already":

@@ -232,6 +232,7 @@ class Seed:
                 raise Broken(f"lease_left: {owner} still holds {held}")
         if self.lean.execute_command("HLEN", keys.STRAYS):
             raise Broken("stray_left: somebody still stands among the strays")
+        self.oracle.told.check(self.lean)
         if self.outcome.seed % AUDIT_EVERY == 0:
             self._audit()
 

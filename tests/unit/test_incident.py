@@ -109,14 +109,11 @@ def test_a_report_is_small_and_whole(failure: Failure, agent: str, provider: str
     assert said["provider"] == "" or said["agent"] == ""
 
 
-def test_a_page_is_one_cause_with_its_failures() -> None:
-    """A gate that is held for a dead key, and the failures that led to it, are one incident; it opens at once."""
-    failed = incident.report(Failure("auth", "401", fingerprint="a1"), "note", "openai", RULES)
-    paged = incident.page("auth", "openai", "", "held", RULES)
-    assert failed is not None
-    assert paged["cause"] == failed["cause"]
-    assert paged["opens_at"] == 1
-    assert paged["tells"]
+def test_sentences_for_why() -> None:
+    """How many, and the incident once there is one."""
+    row = {"id": "i1", "state": "open", "count": 50}
+    assert incident.sentence(row) == "It is one of 50 equal failures of one cause, incident i1 (open)."
+    assert incident.sentence(row | {"state": "seen", "count": 1}) == "It is the only failure so far of one cause."
 
 
 def test_titles() -> None:

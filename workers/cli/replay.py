@@ -38,9 +38,18 @@ TOLD: Final = 1000
     "--fingerprint", metavar="F", help="Only those whose failure has this fingerprint (`proofq show` has it)."
 )
 @click.option("--agent", metavar="AGENT", help="Only those of this agent.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0.01), default=100, show_default=True, help="At most so many a second."
+)
 @click.option("--dry-run", is_flag=True, help="Only say which tasks would be replayed.")
 def replay(
-    output: Output, task_ids: Sequence[str], kind: str | None, fingerprint: str | None, agent: str | None, dry_run: bool
+    output: Output,
+    task_ids: Sequence[str],
+    kind: str | None,
+    fingerprint: str | None,
+    agent: str | None,
+    rate: float,
+    dry_run: bool,
 ) -> int:
     """Queue ended or held tasks again, with their counters begun anew. What ended in success, verified
     or finished_unproven, is never replayed.
@@ -58,7 +67,8 @@ def replay(
     opened = session.open_store()
     most = len(set(task_ids)) or replaying.count(opened.store, wanted)
     tally = _Tally(output, opened.store.clock, most, dry_run)
-    found = tally.over(replaying.replay(opened, task_ids, wanted, producer.whoami("cli"), dry_run=dry_run))
+    who = producer.whoami("cli")
+    found = tally.over(replaying.replay(opened, task_ids, wanted, who, dry_run=dry_run, rate=rate))
     if output.as_json:
         output.listed("ids", (one.id for one in found), tally.document)
     else:

@@ -17,8 +17,11 @@ from proofq.workers.cli.render import Output
 @click.option(
     "--class", "kind", type=click.Choice(list(classes.CLASSES)), help="Only tasks with a failure of this class."
 )
+@click.option("--fingerprint", metavar="F", help="Only tasks whose failure has this fingerprint.")
 @click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many; 0 = all.")
-def tasks(output: Output, state: str | None, agent: str | None, kind: str | None, limit: int) -> None:
+def tasks(
+    output: Output, state: str | None, agent: str | None, kind: str | None, fingerprint: str | None, limit: int
+) -> None:
     """List tasks, newest first."""
     from proofq.workers import session, task_view
 
@@ -26,7 +29,9 @@ def tasks(output: Output, state: str | None, agent: str | None, kind: str | None
     found = (
         item
         for item in map(task_view.item, task_view.newest_in(store, state) if state else task_view.newest(store))
-        if agent in (None, item["agent"]) and kind in (None, item["class"])
+        if agent in (None, item["agent"])
+        and kind in (None, item["class"])
+        and fingerprint in (None, item["fingerprint"])
     )
     listed = itertools.islice(found, limit or None)
     if output.as_json:

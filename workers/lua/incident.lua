@@ -1,11 +1,11 @@
 -- What is done about incidents by others than a settlement.
 -- ARGV: 1 now_ms or ''; 2 verb; then, by verb:
---   report: 3 plan (JSON, see report_incident), 4 request id          -> done, id | already, id | strange (no room for it)
+--   report: 3 plan (JSON, see report_incident), 4 id of the task      -> done, id | already, id | strange (a key is in the way)
 --   claim: 3 token, 4 ms for which it is held, 5 limit, 6 ms that it must have been due, 7 how often one is tried,
 --          8 '1': also those whose first notification still gathers   -> claimed, now, {id, {field, value, ...}, ...}
 --   told: 3 token, 4 id, 5 names of sinks that have it, 6 what went wrong or ''  -> done | late (another one tells it)
 --   ack, close: 3 id, 4 who                                           -> done | already | refused, state | unknown
--- Or wrong_type, key, type. A report sent again within the last 8 of its incident counts once.
+-- Or wrong_type, key, type. A report of a task that is among the last 8 of its incident counts once.
 local now = clock(ARGV[1])
 local verb = ARGV[2]
 local wrong = incidents_misfit()
@@ -36,7 +36,7 @@ local function report()
   for _, each in ipairs(requests) do
     if each == ARGV[4] then return {'already', id} end
   end
-  local reported = report_incident(said, now, '', nil)
+  local reported = report_incident(said, now, ARGV[4], nil)
   if not reported then return {'strange'} end
   if reported ~= id then requests = {} end
   requests[#requests + 1] = ARGV[4]
