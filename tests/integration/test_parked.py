@@ -170,6 +170,17 @@ def test_its_parent_does_not_replay_what_was_refused(heart: Heart, strays: Stray
     assert heart.client.llen(keys.rq_queue(QUEUE)) == 0
 
 
+def test_what_is_adopted_does_not_expire_as_rq_would_have_it(heart: Heart, strays: Strays) -> None:
+    """A job with a ttl of RQ's: once it is a task its hash stays, as long as the task is kept."""
+    job = rq_queue(heart).enqueue("proofq.run", {"x": 1}, ttl=60)
+    heart.client.expire(job.key, 60)
+    heart.enlist("o")
+    assert heart.lease() is None
+    strays.settle(heart.store.watch("host").strays)
+    assert heart.events(job.id) == ["adopt"]
+    assert heart.client.ttl(job.key) == -1
+
+
 @pytest.fixture
 def strays(heart: Heart) -> Strays:
     """Looks after strays for a worker that declares the agent."""
