@@ -14,7 +14,7 @@ from typing import Any, Final
 from proofq.policies import audit
 from proofq.policies.audit import VIEW_RULES
 from proofq.policies.audit_view import Violation
-from proofq.workers import audit_after, keys
+from proofq.workers import audit_after, audit_effects, keys
 from proofq.workers.reading import reading
 from proofq.workers.record import Task
 from proofq.workers.scripts import DamagedKey
@@ -44,6 +44,12 @@ _TYPES: Final = {
     keys.FOLLOWERS: "list",
     keys.FOLLOWING: "zset",
     keys.PAUSED: "hash",
+    keys.EFFECTS: "hash",
+    keys.UNCONFIRMED: "zset",
+    keys.SPENT: "hash",
+    keys.BUDGETS: "hash",
+    keys.DEAREST: "hash",
+    keys.LEDGER: "hash",
     keys.INCIDENT: "hash",
     keys.CAUSES: "hash",
     keys.SEEN: "zset",
@@ -60,6 +66,7 @@ RULES: Final = {
     "stray": "nothing was found in a queue that is no task of ours",
     "lease_stale": "an owner holds leases only of tasks that name it",
     "owner_row": "an owner has a row and a deadline, or neither",
+    "effect_listed": "effects that were begun and not done are listed as unconfirmed, and no others",
 }
 
 
@@ -163,6 +170,11 @@ class Audit:
             yield from self._counted(name)
         elif prefix == keys.ENDED:
             yield from self._ended(name)
+        elif prefix == keys.EFFECTS:
+            yield from audit_effects.of_task(self._store, name)
+        elif prefix == keys.UNCONFIRMED:
+            for member, _ in _walk(self._client.zscan_iter, keys.UNCONFIRMED):
+                yield from audit_effects.of_list(self._store, member)
 
     def _rows(self, prefix: str, task_id: str) -> Iterator[Violation]:
         """Rows of tasks that the list of tasks does not name."""
