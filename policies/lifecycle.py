@@ -6,6 +6,7 @@ it, and `docs/life-of-a-task.md` is drawn from it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, Literal
 
 QUEUED: Final = "queued"
@@ -185,6 +186,7 @@ def sources(event: str) -> frozenset[str]:
     return frozenset(state for state, name in TABLE if name == event and state is not None)
 
 
+@cache
 def scrubbed(state: str) -> tuple[str, ...]:
     """The fields that a task in `state` must not carry."""
     return tuple(field for field, states in FIELDS.items() if state not in states)

@@ -343,7 +343,8 @@ class Attempts:
         number, evidence = held.news()
         spec = self.agents.get(held.task.agent)
         admission = held.lease.admission
-        told = replace(event, progress=evidence, called=admission is not None and admission.gate in held.called)
+        called = admission is not None and admission.gate in held.called
+        told = replace(event, progress=evidence, called=called) if evidence or called else event
         shown = told if spec is None else told.without(self.secrets(spec))
         settled = self.door.settle(held.lease, shown, self.leaving, held.wish)
         if settled.ok and number:

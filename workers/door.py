@@ -157,7 +157,7 @@ class Door:
                 fields["trial"] = True
             if event.name == "baseline":
                 fields["baseline"] = dict(event.fields)
-            kept = replace(lease, task=replace(task, **fields))
+            kept = lease.moved(fields)
         else:
             self._on_end(lease, to)
         return Settled(True, to, decision.event, decision.reason, kept, written.next)

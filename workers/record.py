@@ -154,6 +154,14 @@ class Lease:
     slot: str
     admission: Admission | None = None
 
+    def moved(self, fields: Mapping[str, Any]) -> Lease:
+        """The same lease, of its task with these fields anew. As two `dataclasses.replace`, at an eighth of the price:
+        each step of each attempt is one."""
+        task, lease = object.__new__(Task), object.__new__(Lease)
+        task.__dict__.update(self.task.__dict__, **fields)
+        lease.__dict__.update(self.__dict__, task=task)
+        return lease
+
 
 @dataclass(frozen=True)
 class Breadcrumb:
