@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from proofq.policies import audit
 from proofq.policies.audit import VIEW_RULES
 from proofq.policies.audit_view import Violation
-from proofq.workers import audit_after, audit_effects, keys
+from proofq.workers import audit_after, audit_effects, audit_gates, keys
 from proofq.workers.reading import reading
 from proofq.workers.record import Task
 from proofq.workers.scripts import DamagedKey
@@ -55,6 +56,10 @@ _TYPES: Final = {
     keys.SEEN: "zset",
     keys.INCIDENTS: "zset",
     keys.ALERTS: "zset",
+    keys.GATE: "hash",
+    keys.GATE_CRUMBS: "list",
+    keys.GATES: "zset",
+    keys.ISOLATED: "hash",
 }
 #: Rules of the audit beside those about one task.
 RULES: Final = {
@@ -67,6 +72,7 @@ RULES: Final = {
     "lease_stale": "an owner holds leases only of tasks that name it",
     "owner_row": "an owner has a row and a deadline, or neither",
     "effect_listed": "effects that were begun and not done are listed as unconfirmed, and no others",
+    "gate": "a gate's breadcrumbs are moves of the table, each from where the last one led, and end where it stands",
 }
 
 
@@ -106,6 +112,7 @@ class Audit:
         yield from self._guarded(self._owners)
         yield from self._queues()
         yield from self._guarded(self._strays)
+        yield from self._guarded(partial(audit_gates.violations, self._store))
 
     def task(self, task_id: str) -> list[Violation]:
         """The contradictions in one task, read in one step."""

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from proofq.policies import gate
-from proofq.workers import gates, keys
+from proofq.workers import audit_gates, gates, keys
+from proofq.workers.audit import Audit
 from tests.gate_fleet import NAME, PROVIDER, Fleet
 
 
@@ -80,3 +81,21 @@ def test_breadcrumbs_are_bounded_and_legal(fleet: Fleet) -> None:
             assert [row[1] for row in rows[1:]] == [row[3] for row in rows[:-1]]
             assert [row[5] for row in rows] == list(range(1, len(rows) + 1))
     assert len(fleet.events()) == gate.CRUMBS
+
+
+def test_the_audit_looks_at_gates(fleet: Fleet) -> None:
+    """Clean whatever moved them; a state that no breadcrumb leads to, or a number that is none, is named."""
+    fleet.opened()
+    for one in [fleet.let_in() for _ in range(4)]:
+        fleet.fails("overloaded", one)
+    fleet.clock.after(30)
+    fleet.let_in()
+    gates.act(fleet.store, "hold", "p", "ann", "")
+    assert list(audit_gates.violations(fleet.store)) == []
+    fleet.client.hset(keys.gate(NAME), mapping={"state": "open", "ramp_next": "soon"})
+    found = [one for one in Audit(fleet.store).run().violations if one.rule == "gate"]
+    assert {(one.rule, one.subject) for one in found} == {("gate", NAME)}
+    assert len(found) == 2
+    fleet.client.delete(keys.gate(NAME))
+    details = [one.detail for one in audit_gates.violations(fleet.store)]
+    assert details == ["it is listed, and nothing is known of it"]
