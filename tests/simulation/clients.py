@@ -19,7 +19,7 @@ from proofq.workers.store import Birth, Store
 from tests.simulation.fleet import Fleet
 from tests.simulation.hub import Party, SimClock
 from tests.simulation.network import SimClient, SimRunner
-from tests.simulation.world import SPECS
+from tests.simulation.world import AGENTS
 
 
 @functools.cache
@@ -70,7 +70,7 @@ class Client(Party):
         key = f"key-{self._hub.random.randrange(3)}" if chance > 0.75 else ""
         max_age_s = 15.0 if self._hub.random.random() < 0.06 else 900.0
         state = DEFERRED if later else QUEUED
-        spec = SPECS[agent]
+        spec = AGENTS[agent][0]
         birth = Birth(
             id=self._clock.name(),
             queue=keys.queue_of(spec.lane, agent),

@@ -12,6 +12,7 @@ from proofq.workers import keys
 from proofq.workers.attempt import Attempts
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
+from proofq.workers.gate_reports import GateReports
 from proofq.workers.insist import insist
 from proofq.workers.leasing import StaleOwner, Wish
 from proofq.workers.owner import Owner
@@ -20,7 +21,7 @@ from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
-from tests.simulation import told
+from tests.simulation import gate, told
 from tests.simulation.guard import Guard
 from tests.simulation.hub import Hub, Link, Party, Signal, SimClock
 from tests.simulation.network import Network, SimClient, SimRunner
@@ -107,7 +108,8 @@ class Incarnation(Party):
         self.store = Store(SimClient(network, self), SimRunner(network, self), self.clock)  # type: ignore[arg-type]
         self.owner_id = self.clock.name()
         self.owner = Owner(self.store, self.owner_id, fleet.isolation_s, self._on_retired, self._on_orphan)
-        self.door = Door(self.store, fleet.limits, incident_of=fleet.reporting.of)
+        reports = GateReports({"p": gate.PROVIDER}, lambda _: None)
+        self.door = Door(self.store, fleet.limits, incident_of=fleet.reporting.of, gates=reports)
         self.leaving = False
         self.attempts = Attempts(
             self.door, self.owner, SimPerformer(fleet.world, self), SimProver(fleet.world, self), agents,
@@ -116,6 +118,7 @@ class Incarnation(Party):
         self.sim_host = SimHost(fleet.world, self)
         self.reaper = Reaper(self.store, self.door, self.owner, self.sim_host, name, agents, self._adopt_later)
         self.queues = [keys.queue_of(spec.lane, agent) for agent, spec in agents.items()]
+        self.passed = [f"{name} {gate.NAME}" if name.endswith(gate.AGENT) else name for name in self.queues]
         self.stopping = False
         self.stopped = False
         self.hurry = False
@@ -258,8 +261,8 @@ class Incarnation(Party):
     def _wish(self, slot: str) -> Wish | None:
         if self.stopping or self.owner.isolated or self.forkserver_dead:
             return None
-        first = int(self.clock.jitter() * len(self.queues))
-        queues = self.queues[first:] + self.queues[:first]
+        first = int(self.clock.jitter() * len(self.passed))
+        queues = self.passed[first:] + self.passed[:first]
         return Wish(self.owner_id, slot, self.clock.token(), queues, self.name, self.host)
 
     def _ask(self, slot: str) -> Lease | None:

@@ -122,10 +122,10 @@ def _in_order(name: str, answer: Any) -> None:
         fields = sorted(answer.items())
         answer.clear()
         answer.update(fields)
-    elif name == "settle" and answer[0] in {b"done", b"already"} and len(answer) > 2:
+    elif name == "settle" and answer[0] in {b"done", b"already"} and len(answer) > 2 and answer[2]:
         _in_order("lease", answer[2])
     elif name in {"lease", "reap"} and answer[0] in {b"granted", b"taken"}:
-        flat = answer[-1]
+        flat = next(part for part in answer if isinstance(part, list))
         pairs = sorted(zip(flat[::2], flat[1::2], strict=True))
         flat[:] = [part for pair in pairs for part in pair]
 

@@ -32,6 +32,7 @@ from proofq.workers.errors import RedisUnavailable
 from proofq.workers.record import Breadcrumb
 from proofq.workers.scripts import Argument, DamagedKey, Runner
 from proofq.workers.snapshot import Peek
+from tests.simulation import gate
 from tests.simulation.hub import Broken, Party
 from tests.simulation.lean import LeanClient
 from tests.simulation.told import Told
@@ -71,6 +72,9 @@ class Oracle:
         #: Keys of ours were damaged: lists may disagree until they are put back.
         self.full = False
         self.told = Told()
+        #: Some tasks pass the gate of a provider.
+        self.gated = False
+        self._gate = gate.Watch(client)
         self.checks = 0
 
     # --- one step --------------------------------------------------------------------------------------------------
@@ -97,6 +101,8 @@ class Oracle:
         judge = getattr(self, f"_after_{name}", None)
         if judge is not None:
             judge(party, arguments, answer, word)
+        if self.gated and name in {"lease", "settle"}:
+            self._gate.look()
         self._watch_agents()
         return answer
 
@@ -142,7 +148,10 @@ class Oracle:
         owner, rid = str(arguments[1]), str(arguments[3])
         if word == "granted":
             task_id, fence = answer[1].decode(), answer[2].decode()
+            again = ("lease", rid) in self._answers
             self._same(("lease", rid), (task_id, fence))
+            if self.gated and not again:
+                self._gate.granted(answer, owner)
             if owner in self._buried:
                 raise Broken(f"leased_to_the_dead: {owner} got {task_id}")
             self.look([task_id])
@@ -172,7 +181,7 @@ class Oracle:
             if plan["bell"]:
                 self.fleet.ring(plan["bell"])
             self._look_at_followers(task_id)
-        if word in {"done", "already"} and len(answer) > 2:
+        if word in {"done", "already"} and len(answer) > 2 and answer[2]:
             granted: list[Any] = answer[2]
             self._after_lease(party, (arguments[0], *arguments[2:]), granted, granted[0].decode())
 

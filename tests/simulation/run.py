@@ -21,6 +21,7 @@ from proofq.workers.audit import Audit
 from proofq.workers.scripts import RedisRunner
 from proofq.workers.store import Store
 from tests.servers import PrivateServer, binaries
+from tests.simulation import gate
 from tests.simulation.clients import Client
 from tests.simulation.faults import Faults
 from tests.simulation.fleet import Fleet
@@ -28,7 +29,7 @@ from tests.simulation.hub import START_MS, Broken, Hub, Party, SimClock
 from tests.simulation.lean import LeanClient
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
-from tests.simulation.world import SPECS, World
+from tests.simulation.world import PROVIDED, SPECS, World
 
 #: Store calls of the time of faults; the time of rest adds to them.
 FAULT_CALLS = 130
@@ -45,6 +46,8 @@ AUDIT_EVERY = 4
 RESTARTS = 0.06
 #: Share of the seeds in which tasks wait for others.
 FOLLOWS = 0.35
+#: Share of the seeds with a provider; steps between two looks at its gate by somebody who opens it.
+GATED, OPENED_EVERY = 0.25, 200
 
 
 @dataclass
@@ -123,8 +126,11 @@ class Seed:
         self.fleet = Fleet(hub, self.network, world, limits, isolation_s, drain_s=random.choice((0.5, 3.0)))
         self.oracle.fleet = self.fleet
         hosts = random.choice((("h0", "h0", "h1"), ("h0", "h0", "h1", "h1"), ("h0", "h1", "h2")))
+        #: Decided apart, as `follows` below.
+        self.gated = self.oracle.gated = Random(f"gate {seed}").random() < GATED
+        specs = {**SPECS, PROVIDED.name: PROVIDED} if self.gated else SPECS
         for number, host in enumerate(hosts):
-            agents = {name: spec for name, spec in SPECS.items() if number or name != "free"}
+            agents = {name: spec for name, spec in specs.items() if number or name != "free"}
             self.fleet.start(f"w{number}", host, random.choice((2, 3)), agents)
         self.faults = Faults(self.fleet, client, server, chance=random.choice((0.015, 0.03, 0.05)))
         # Each seed leans on some kinds of faults more than on others.
@@ -145,6 +151,8 @@ class Seed:
         names = ["honest"] * 5 + ["liar", "crasher", "hanger", "looker", "looker", "free"]
         if random.random() < 0.35:
             names.append("killer")
+        if self.gated:
+            names += [PROVIDED.name] * 8
         wanted = [random.choice(names) for _ in range(random.randint(LEAST_TASKS + 2, LEAST_TASKS + 6))]
         half = len(wanted) // 2
         first, second, third = (Client(self.fleet, f"client{number}", self.follows) for number in range(3))
@@ -194,6 +202,8 @@ class Seed:
             self.hub.step()
         if self.outcome.steps % 700 == 0:
             self._look_at_all()
+        if self.gated and self.outcome.steps % OPENED_EVERY == 0 and not self.faults.away:
+            gate.open_if_held(Store(self.client, self.runner, SimClock(self.hub, Party("human"))))
 
     def _look_at_all(self) -> None:
         if not self.faults.away:

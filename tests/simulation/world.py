@@ -13,6 +13,7 @@ from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import ProofResult, Verdict, combine
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.record import Task
+from tests.simulation import gate
 from tests.simulation.hub import Hub, Signal
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ AGENTS: dict[str, tuple[AgentSpec, dict[str, int]]] = {
     )
 }
 SPECS = {name: spec for name, (spec, _) in AGENTS.items()}
+#: One more in the seeds with a provider, whose gate it passes.
+PROVIDED = AgentSpec(
+    gate.AGENT, "command", command=("x",), timeout_s=6, proofs=_FILE, verify_wait_s=3, provider="p", max_attempts=4
+)
+AGENTS[gate.AGENT] = (PROVIDED, gate.ENDINGS)
 
 
 @dataclass(eq=False)
@@ -188,6 +194,9 @@ class SimRunning:
         killed, kind = self._agent.killed_by, self._agent.ending
         if killed:
             return Ending(None, 15, killed)
+        refused = gate.ending(kind)
+        if refused is not None:
+            return refused
         match kind:
             case "true" | "lie":
                 return Ending(0, None, output_tail="done", stdout=b'{"done": true}')
