@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from proofq.workers import known_agents, producer, session
 from proofq.workers.cli.main import execute
 from proofq.workers.session import Session
@@ -72,11 +74,21 @@ class Done:
 
 
 class Inside:
-    """The commands in this process, for tables of many."""
+    """The commands in this process, for tables of many; `root`: in that folder, with the settings in `environ`."""
+
+    def __init__(self, root: Path | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self._root = root
+        self._environ = {name: text for name, text in (environ or {}).items() if name.startswith("PROOFQ_")}
 
     def __call__(self, *words: str) -> Done:
         stdout, stderr = io.StringIO(), io.StringIO()
-        return Done(execute(words, stdout, stderr), stdout.getvalue(), stderr.getvalue(), 0.0)
+        with pytest.MonkeyPatch.context() as here:
+            if self._root is not None:
+                here.chdir(self._root)
+            for name, text in self._environ.items():
+                here.setenv(name, text)
+            code = execute(words, stdout, stderr)
+        return Done(code, stdout.getvalue(), stderr.getvalue(), 0.0)
 
 
 class Project:

@@ -27,8 +27,9 @@ from proofq.workers.record import Task
 from proofq.workers.snapshot import Snapshot
 from tests.acceptance import processes
 from tests.acceptance.processes import MARK, Found
+from tests.commands import Done, Inside
 from tests.servers import PrivateServer, binaries
-from tests.waiting import until
+from tests.waiting import rest, until
 
 PROJECT = Path(__file__).with_name("site")
 #: A worker that is not ready by then never will be; a busy host starts three Pythons slowly.
@@ -205,6 +206,10 @@ class Site:
         self.workers.append(worker)
         return worker
 
+    def inside(self, *words: str) -> Done:
+        """Run `proofq WORDS` in this process: where what it says and does is tested, and not the process."""
+        return Inside(self.project, self.environ())(*words)
+
     def left(self) -> list[int]:
         """Every living process this site has started; its Redis lives elsewhere."""
         return processes.of_site(self.id, self.root)
@@ -254,13 +259,14 @@ class Site:
         states = {state} if isinstance(state, str) else set(state)
         end = time.monotonic() + within_s
         while True:
+            begun = time.monotonic()
             task = self.task(task_id)
             if task.state in states:
                 return task
             ended = task.state in lifecycle.TERMINAL and not states & lifecycle.TERMINAL
             if ended or time.monotonic() > end:
                 raise AssertionError(f"{task_id} is {task.state}, not {sorted(states)}\n{self.story(task_id)}")
-            time.sleep(0.003)
+            rest(begun)
 
     def wait_all(self, ids: Sequence[str], within_s: float) -> dict[str, Task]:
         """Wait until all of these have ended."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Site, one_end, program
+from tests.acceptance.harness import Site, one_end
 from tests.waiting import until
 
 #: It notes that it was asked. It cannot tell (it is killed) until it is let, and then says whether the work is there.
@@ -85,7 +84,7 @@ def _enqueue(site: Site, agent: str, folder: Path, how: str = "works", code: int
 
 
 def _replay(site: Site, task_id: str) -> None:
-    subprocess.run([*program(), "replay", task_id], cwd=site.project, env=site.environ(), check=True, timeout=60)
+    assert site.inside("replay", task_id).code == 0
 
 
 def _runs(folder: Path) -> list[str]:
@@ -140,7 +139,7 @@ def test_a_claim_that_waits_for_its_proofs_can_be_cancelled(site: Site) -> None:
     folder = _folder(site, "cancelled")
     task_id = _enqueue(site, "patient", folder)
     until(lambda: (folder / "asked").exists(), 30.0, "the first question")
-    subprocess.run([*program(), "cancel", task_id], cwd=site.project, env=site.environ(), check=True, timeout=60)
+    assert site.inside("cancel", task_id).code == 0
     site.wait_for(task_id, "cancelled")
     assert one_end(site.snapshot(task_id)) == []
 
@@ -174,20 +173,22 @@ def test_without_look_first_a_bad_end_is_a_failure(site: Site) -> None:
     assert not (folder / "asked").exists()
 
 
-@pytest.mark.parametrize(("agent", "state"), [("looker", "held"), ("patient_looker", "verified")])
-def test_an_unknown_end_that_nobody_can_check_runs_nothing(agent: str, state: str) -> None:
-    """The worker dies with its agent: while its proofs cannot tell nothing runs again, and a held one stays held."""
+def test_an_unknown_end_that_nobody_can_check_runs_nothing() -> None:
+    """The worker dies with its agents: while their proofs cannot tell nothing runs again, and a held one stays held."""
     with _site() as site:
         first = site.start().wait_ready()
-        folder = _folder(site, "unknown")
-        task_id = _enqueue(site, agent, folder, "stays")
-        until(lambda: (folder / "work").exists() and site.task(task_id).state == "running", 30.0, "the work")
+        folders = {agent: _folder(site, agent) for agent in ("looker", "patient_looker")}
+        ids = {agent: _enqueue(site, agent, folder, "stays") for agent, folder in folders.items()}
+        for agent, folder in folders.items():
+            site.wait_for(ids[agent], "running")
+            until((folder / "work").exists, 30.0, "the work")
         site.start().wait_ready()
         first.signal_all(signal.SIGKILL)
-        until(lambda: (folder / "asked").exists(), 30.0, "the first question")
-        if state == "verified":
-            (folder / "reachable").touch()
-        site.wait_for(task_id, state)
-        assert _runs(folder) == ["1"]
-        assert ("found" in site.events(task_id)) == (state == "verified")
-        assert site.snapshot(task_id).attempts[-1]["ended_at"]
+        for folder in folders.values():
+            until((folder / "asked").exists, 30.0, "the first question")
+        (folders["patient_looker"] / "reachable").touch()
+        for agent, state in (("looker", "held"), ("patient_looker", "verified")):
+            site.wait_for(ids[agent], state)
+            assert _runs(folders[agent]) == ["1"]
+            assert ("found" in site.events(ids[agent])) == (state == "verified")
+            assert site.snapshot(ids[agent]).attempts[-1]["ended_at"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 
 from proofq.workers import effects, keys
-from tests.acceptance.harness import Site, one_end, program
+from tests.acceptance.harness import Site, one_end
 from tests.waiting import until
 
 #: The world is a file of one line per effect; `how` says where an attempt dies, in its first attempt.
@@ -124,10 +122,8 @@ def site() -> Iterator[Site]:
 
 def proofq(site: Site, *words: str) -> Any:
     """What a command prints as JSON, and its exit code."""
-    ran = subprocess.run(
-        [*program(), *words, "--json"], env=site.environ(), cwd=site.project, capture_output=True, timeout=60
-    )
-    return json.loads(ran.stdout), ran.returncode
+    done = site.inside(*words, "--json")
+    return done.document, done.code
 
 
 def begin(site: Site, agent: str, how: str, *, checked: bool) -> tuple[str, Path]:

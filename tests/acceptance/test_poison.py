@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,7 @@ def test_task_that_kills_its_worker(whom: str) -> None:
             # A worker whose launcher died is started again by whoever runs it.
             if worker.process.poll() is not None:
                 worker = site.start()
+            time.sleep(0.02)
         task = site.task(poison)
         assert (task.state, task.deaths) == (lifecycle.QUARANTINED, MAX_DEATHS)
         assert task.failure is not None
