@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,9 @@ class Inside:
                 here.chdir(self._root)
             for name, text in self._environ.items():
                 here.setenv(name, text)
-            code = execute(words, stdout, stderr)
+            # click prints help and version to these, whatever it is given.
+            with redirect_stdout(stdout), redirect_stderr(stderr):
+                code = execute(words, stdout, stderr)
         return Done(code, stdout.getvalue(), stderr.getvalue(), 0.0)
 
 
@@ -118,6 +121,10 @@ class Project:
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
+
+    def inside(self, *words: str) -> Done:
+        """Run `proofq WORDS` in this process: where what it says and does is tested, and not the process."""
+        return Inside(self.root, self.environ)(*words)
 
     def start(self, *words: str, stderr: int | None = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start `proofq WORDS` and go on; the caller ends it."""

@@ -55,7 +55,7 @@ def _commands() -> Iterator[tuple[str, click.Command]]:
 @pytest.mark.parametrize("name", [name for name, _ in _commands()])
 def test_help_has_examples_that_can_be_read(project: Project, name: str) -> None:
     """Each command's help ends with examples, and each of them is a command line that the command accepts."""
-    done = project(*name.split(), "--help")
+    done = project.inside(*name.split(), "--help")
     examples = re.findall(r"^ +\$ (.*)$", done.stdout, re.MULTILINE)
     assert done.code == 0
     assert "--json" in done.stdout
@@ -122,7 +122,7 @@ def test_version(project: Project) -> None:
     """`--version` says the package's version."""
     import proofq
 
-    assert project("--version").stdout == f"proofq {proofq.__version__}\n"
+    assert project.inside("--version").stdout == f"proofq {proofq.__version__}\n"
 
 
 # --- errors --------------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ USAGE = [
 @pytest.mark.parametrize("words", USAGE, ids=" ".join)
 def test_a_wrong_command_line_is_usage(nowhere: Project, words: list[str]) -> None:
     """Exit 2 and one document of kind usage, before anything is asked of Redis."""
-    done = nowhere(*words, "--json")
+    done = nowhere.inside(*words, "--json")
     assert (done.code, done.error) == (exit_codes.USAGE, "usage")
 
 
@@ -162,7 +162,7 @@ def test_no_command_at_all_shows_the_help(nowhere: Project) -> None:
 
 def test_a_near_miss_is_suggested(nowhere: Project) -> None:
     """A mistyped command names the one that was meant."""
-    assert "Did you mean show?" in nowhere("shwo").stderr
+    assert "Did you mean show?" in nowhere.inside("shwo").stderr
 
 
 def test_for_people_errors_go_to_stderr(nowhere: Project) -> None:
@@ -189,7 +189,7 @@ REDIS_COMMANDS = [
 @pytest.mark.parametrize("words", REDIS_COMMANDS, ids=lambda words: words[0])
 def test_a_redis_that_does_not_answer_is_7(nowhere: Project, words: list[str]) -> None:
     """Every command that needs Redis ends with 7 and one document, and starts no store of its own."""
-    done = nowhere(*words, "--json")
+    done = nowhere.inside(*words, "--json")
     assert (done.code, done.error) == (exit_codes.REDIS, "redis_unavailable")
     assert not (nowhere.root / ".proofq").exists()
 
@@ -198,7 +198,7 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
     """An URL in an error has lost its password."""
     project = Project(tmp_path, "redis://user:secret-word@localhost:1/0")
     for words in (["tasks"], ["tasks", "--json"], ["doctor", "--json"]):
-        done = project(*words)
+        done = project.inside(*words)
         assert "secret-word" not in done.stdout + done.stderr
 
 
@@ -206,16 +206,16 @@ def test_a_refused_declaration_is_2(tmp_path: Path, redis_server: PrivateServer)
     """A proofq.toml that cannot stand is told with file and line by what needs it; looking and acting go on."""
     project = Project(tmp_path / "b", redis_server.url, '[agents.a]\ncommand = ["true"]\n')
     for words in (["enqueue", "a"], ["run", "a"], ["worker"]):
-        done = project(*words, "--json")
+        done = project.inside(*words, "--json")
         assert (done.code, done.error) == (exit_codes.USAGE, "declaration")
         assert "proofq.toml:1" in done.document["error"]["message"]
-    assert project("tasks", "--json").code == exit_codes.OK
-    assert project("cancel", "nobody", "--json").error == "unknown_task"
+    assert project.inside("tasks", "--json").code == exit_codes.OK
+    assert project.inside("cancel", "nobody", "--json").error == "unknown_task"
 
 
 def test_a_bad_setting_is_2(project: Project) -> None:
     """A bad option or variable of the worker is bad input."""
-    assert project("worker", "--slots", "0", "--json").error == "bad_input"
+    assert project.inside("worker", "--slots", "0", "--json").error == "bad_input"
     done = project("worker", "--json", env={"PROOFQ_DRAIN_S": "soon"})
     assert (done.code, done.error) == (exit_codes.USAGE, "bad_input")
 
@@ -236,6 +236,6 @@ NOT_BUILT = [
 def test_what_is_not_built_is_refused(project: Project, words: list[str]) -> None:
     """Exit 2, kind not_built, one sentence; nothing is silently left out."""
     at = words.index("--") if "--" in words else len(words)
-    done = project(*words[:at], "--json", *words[at:])
+    done = project.inside(*words[:at], "--json", *words[at:])
     assert (done.code, done.error) == (exit_codes.USAGE, "not_built")
     assert project.session().store.newest(0, 1) == []

@@ -14,7 +14,7 @@ def test_enqueue_prints_the_id(project: Project, opened: Session) -> None:
     plain = project("enqueue", "note", "-i", "text=hi", "-i", "out=a")
     assert plain.code == 0
     assert opened.store.read(plain.stdout.strip()).inputs == {"text": "hi", "out": "a"}
-    shown = project("enqueue", "note", "-i", "text=hi", "-i", "out=a", "--json")
+    shown = project.inside("enqueue", "note", "-i", "text=hi", "-i", "out=a", "--json")
     assert {"id", "state"} <= shown.document.keys()
     assert shown.document["state"] == "queued"
 
@@ -22,7 +22,7 @@ def test_enqueue_prints_the_id(project: Project, opened: Session) -> None:
 def test_pairs_are_read_by_the_schema(project: Project, opened: Session) -> None:
     """Text as typed, numbers, true and false, lists and objects as JSON; the first = parts name and value."""
     words = ["text= a=b ", "out=7", "count=-3", "ratio=1e3", "yes=true", "some=[1, null]", 'more={"a": "b"}']
-    done = project("enqueue", "note", *[word for pair in words for word in ("-i", pair)], "--json")
+    done = project.inside("enqueue", "note", *[word for pair in words for word in ("-i", pair)], "--json")
     assert opened.store.read(done.document["id"]).inputs == {
         "text": " a=b ",
         "out": "7",
@@ -36,7 +36,7 @@ def test_pairs_are_read_by_the_schema(project: Project, opened: Session) -> None
 
 def test_pairs_and_a_document_together(project: Project, opened: Session) -> None:
     """-i adds to --inputs."""
-    done = project("enqueue", "note", "-i", "out=a", "--inputs", '{"text": "hi"}', "--json")
+    done = project.inside("enqueue", "note", "-i", "out=a", "--inputs", '{"text": "hi"}', "--json")
     assert opened.store.read(done.document["id"]).inputs == {"text": "hi", "out": "a"}
 
 
@@ -82,11 +82,11 @@ def test_bytes_that_are_no_text_are_refused(project: Project) -> None:
 
 def test_an_unknown_agent_is_refused_unless_undeclared(project: Project) -> None:
     """Exit 2 with the nearest name; with --undeclared it waits for a worker, and `show` says so."""
-    done = project("enqueue", "nite", "--json")
+    done = project.inside("enqueue", "nite", "--json")
     assert (done.code, done.error) == (exit_codes.USAGE, "unknown_agent")
     assert "note" in done.document["error"]["message"]
-    task_id = project("enqueue", "nite", "-i", "n=1", "--undeclared", "--json").document["id"]
-    shown = project("show", task_id, "--json").document
+    task_id = project.inside("enqueue", "nite", "-i", "n=1", "--undeclared", "--json").document["id"]
+    shown = project.inside("show", task_id, "--json").document
     assert shown["inputs"] == {"n": "1"}
     assert shown["waiting_for"] == {"what": "worker", "name": "nite", "until": None}
 
@@ -94,10 +94,10 @@ def test_an_unknown_agent_is_refused_unless_undeclared(project: Project) -> None
 def test_a_key_is_idempotent_and_conflicts(project: Project) -> None:
     """The same request again gives the same id; with other inputs exit 2, kind key_conflict."""
     words = ["enqueue", "note", "-i", "text=a", "-i", "out=b", "--key", "день 🗓", "--json"]
-    first, again = project(*words), project(*words)
+    first, again = project.inside(*words), project.inside(*words)
     assert (first.document["id"], first.document["created"]) == (again.document["id"], True)
     assert again.document["created"] is False
-    other = project("enqueue", "note", "-i", "text=x", "-i", "out=b", "--key", "день 🗓", "--json")
+    other = project.inside("enqueue", "note", "-i", "text=x", "-i", "out=b", "--key", "день 🗓", "--json")
     assert (other.code, other.error) == (exit_codes.USAGE, "key_conflict")
 
 
@@ -105,17 +105,17 @@ def test_texts_survive_the_command_line(project: Project) -> None:
     """NFC and NFD, emoji, right-to-left and control characters are shown as they were given."""
     text = "\u00e9 e\u0301 👩‍👧 \u202eabc\u202c \x1b[31m \u2028"
     task_id = project.enqueue("note", text=text, out="a")
-    assert project("show", task_id, "--json").document["inputs"]["text"] == text
-    assert "\x1b" not in project("show", task_id).stdout
+    assert project.inside("show", task_id, "--json").document["inputs"]["text"] == text
+    assert "\x1b" not in project.inside("show", task_id).stdout
 
 
 def test_a_time_to_come_defers(project: Project) -> None:
     """--not-before keeps the task deferred until then, and `why` says when, or that it will not live that long."""
     words = ["enqueue", "note", "-i", "text=a", "-i", "out=b", "--json"]
-    done = project(*words, "--not-before", "2099-12-31T23:00:00+01:00", "--max-age-s", "315360000")
+    done = project.inside(*words, "--not-before", "2099-12-31T23:00:00+01:00", "--max-age-s", "315360000")
     assert (done.code, done.document["state"]) == (0, "deferred")
-    shown = project("show", done.document["id"], "--json").document
+    shown = project.inside("show", done.document["id"], "--json").document
     assert shown["not_before"] == "2099-12-31T22:00:00.000Z"
     assert shown["waiting_for"] == {"what": "time", "name": None, "until": "2099-12-31T22:00:00.000Z"}
-    late = project(*words, "--not-before", "2099-12-31T23:00:00Z").document["id"]
-    assert "before its time comes" in project("why", late).stdout
+    late = project.inside(*words, "--not-before", "2099-12-31T23:00:00Z").document["id"]
+    assert "before its time comes" in project.inside("why", late).stdout

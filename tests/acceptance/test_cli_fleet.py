@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from proofq.policies import lifecycle
@@ -12,13 +11,6 @@ from tests.acceptance.harness import Site
 from tests.commands import Done, Inside, Project
 from tests.waiting import until
 from tests.workbench import Bench
-
-
-def _commands(site: Site) -> Project:
-    """The commands, run in a site's project and with its Redis."""
-    project = Project.__new__(Project)
-    project.root, project.environ = site.project, os.environ | site.environ()
-    return project
 
 
 def _items(done: Done) -> list[dict[str, Any]]:
@@ -77,9 +69,8 @@ def test_agents_of_both_lanes_with_a_real_worker() -> None:
         toml = site.project / "proofq.toml"
         toml.write_text(toml.read_text() + '\n[agents.watcher]\ncommand = ["true"]\nlane = "meta"\nunproven = true\n')
         site.start().wait_ready()
-        project = _commands(site)
-        until(lambda: len(_items(project("workers", "--json"))) == 2, 30, "both lanes")
-        shown = _items(project("agents", "--json"))
+        until(lambda: len(_items(site.inside("workers", "--json"))) == 2, 30, "both lanes")
+        shown = _items(site.inside("agents", "--json"))
         by_name = {item["agent"]: item for item in shown}
         assert len(by_name) == len(shown)
         assert (by_name["watcher"]["lane"], by_name["loop"]["lane"]) == ("meta", "work")
@@ -170,11 +161,10 @@ def test_a_broken_project_keeps_nobody_from_pausing(inside: Inside, project: Pro
 def test_a_paused_agent_on_a_real_worker() -> None:
     """What runs ends, what is queued waits through the worker's restart, others run, and resumed it runs in order."""
     with Site({"slots": 1, "meta_slots": 0}) as site:
-        project = _commands(site)
         first = site.start().wait_ready()
         running = site.enqueue("write", out=site.out("a"), text="a", run_s=5.0)
         site.wait_for(running, lifecycle.RUNNING)
-        assert project("pause", "write").code == 0
+        assert site.inside("pause", "write").code == 0
         waiting = [site.enqueue("write", out=site.out(f"w{n}"), text="w", run_s=0.0) for n in range(3)]
         site.wait_for(running, lifecycle.VERIFIED)
         other = site.enqueue("quick")
@@ -185,7 +175,7 @@ def test_a_paused_agent_on_a_real_worker() -> None:
         later = site.enqueue("quick")
         site.wait_for(later, lifecycle.TERMINAL)
         assert [site.events(task_id) for task_id in waiting] == [["enqueue"]] * 3
-        assert project("resume", "write").code == 0
+        assert site.inside("resume", "write").code == 0
         site.wait_all(waiting, 30)
         leased = [next(crumb.at for crumb in site.snapshot(one).crumbs if crumb.event == "lease") for one in waiting]
         assert leased == sorted(leased)
@@ -195,9 +185,9 @@ def test_a_paused_agent_on_a_real_worker() -> None:
 def test_a_burst_does_not_wait_for_the_paused(project: Project) -> None:
     """Nothing that may run is left: it ends with 0, and the paused task is queued still."""
     task_id = project.enqueue("steady", seconds=0)
-    assert project("pause", "steady").code == 0
+    assert project.inside("pause", "steady").code == 0
     assert project("worker", "--burst", within_s=60).code == 0
-    assert project("show", task_id, "--json").document["state"] == "queued"
+    assert project.inside("show", task_id, "--json").document["state"] == "queued"
 
 
 # --- drain ---------------------------------------------------------------------------------------------------------
@@ -206,18 +196,17 @@ def test_a_burst_does_not_wait_for_the_paused(project: Project) -> None:
 def test_drain_from_afar_is_a_term() -> None:
     """Both lanes hear it at once: what runs ends, nothing new is taken, and the launcher exits with 0."""
     with Site({"slots": 1, "meta_slots": 1}) as site:
-        project = _commands(site)
         worker, other = site.start(drain_s=60).wait_ready(), site.start("--lane", "meta").wait_ready()
         until(lambda: len(site.owner_rows()) == 3, 30, "three lanes")
         task_id = site.enqueue("hang", until=site.out("go"))
         site.wait_for(task_id, lifecycle.RUNNING)
         name = next(iter(worker.owners().values()))["name"]
-        asked = _items(project("drain", name, "--json"))
+        asked = _items(site.inside("drain", name, "--json"))
         assert {(each["lane"], each["pid"]) for each in asked} == {
             ("work", worker.process.pid), ("meta", worker.process.pid),
         }  # fmt: skip
         site.wait_owner_state(worker, "draining")
-        assert project("drain", name).code == 0
+        assert site.inside("drain", name).code == 0
         later = site.enqueue("quick")
         assert site.task(task_id).state == lifecycle.RUNNING
         (site.files / "go").touch()
@@ -225,19 +214,18 @@ def test_drain_from_afar_is_a_term() -> None:
         assert site.task(task_id).state == lifecycle.FINISHED_UNPROVEN
         assert site.events(later) == ["enqueue"]
         assert other.is_ready()
-        gone = project("drain", name, "--json")
+        gone = site.inside("drain", name, "--json")
         assert (gone.code, gone.error) == (exit_codes.ERROR, "unknown_worker")
 
 
 def test_a_term_after_a_drain_hurries() -> None:
     """Asked for twice through Redis it still takes its time; one TERM then skips what is left of it."""
     with Site({"slots": 1, "meta_slots": 1}) as site:
-        project = _commands(site)
         worker = site.start(drain_s=300).wait_ready()
         task_id = site.enqueue("hang")
         site.wait_for(task_id, lifecycle.RUNNING)
         name = next(iter(worker.owners().values()))["name"]
-        assert project("drain", name).code == project("drain", name).code == 0
+        assert site.inside("drain", name).code == site.inside("drain", name).code == 0
         site.wait_owner_state(worker, "draining")
         assert site.task(task_id).state == lifecycle.RUNNING
         worker.term()

@@ -20,6 +20,8 @@ from tests.commands import Inside, Project
 from tests.waiting import until
 from tests.workbench import Bench
 
+#: One process has the site and its worker for all of them.
+pytestmark = pytest.mark.xdist_group("cli_follow")
 TOML = """
 [agents.two_words]
 command = ["sh", "-c", "echo one; echo aside >&2; while [ ! -e \\"$0\\" ]; do sleep 0.05; done; printf two", "{go}"]
@@ -37,12 +39,26 @@ unproven = true
 """
 
 
-@pytest.fixture
+def _site() -> Site:
+    """One with agents that print."""
+    made = Site()
+    toml = made.project / "proofq.toml"
+    toml.write_text(toml.read_text() + TOML)
+    return made
+
+
+@pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """A site with agents that print."""
-    with Site() as made:
-        toml = made.project / "proofq.toml"
-        toml.write_text(toml.read_text() + TOML)
+    """A worker that serves them."""
+    with _site() as made:
+        made.start().wait_ready()
+        yield made
+
+
+@pytest.fixture
+def lonely() -> Iterator[Site]:
+    """Nobody serves them yet, or its Redis goes away."""
+    with _site() as made:
         yield made
 
 
@@ -76,22 +92,16 @@ class Following:
         return code
 
 
-def _project(site: Site) -> Project:
-    project = Project.__new__(Project)
-    project.root, project.environ = site.project, os.environ | site.environ()
-    return project
-
-
-def test_from_before_the_first_attempt_to_the_end(site: Site) -> None:
+def test_from_before_the_first_attempt_to_the_end(lonely: Site) -> None:
     """Begun while the task is queued: words come while it runs, both streams under their names; exit 0 at the end."""
-    go = site.out("go")
-    task_id = site.enqueue("two_words", go=go)
-    following = Following(site, task_id, "-f")
+    go = lonely.out("go")
+    task_id = lonely.enqueue("two_words", go=go)
+    following = Following(lonely, task_id, "-f")
     following.wait_for(b"it is queued; its next attempt is waited for", "stderr")
-    site.start().wait_ready()
+    lonely.start().wait_ready()
     following.wait_for(b"one\n")
     following.wait_for(b"aside\n")
-    assert site.task(task_id).state == lifecycle.RUNNING
+    assert lonely.task(task_id).state == lifecycle.RUNNING
     assert following.process.poll() is None
     Path(go).touch()
     assert following.end() == 0
@@ -101,13 +111,13 @@ def test_from_before_the_first_attempt_to_the_end(site: Site) -> None:
         assert said in following.shown["stderr"]
 
 
-def test_further_attempts_are_followed(site: Site) -> None:
+def test_further_attempts_are_followed(lonely: Site) -> None:
     """A crash and its retry: both attempts are shown; with --attempt 1 it ends with the first."""
-    task_id = site.enqueue("second_time")
-    whole, first = Following(site, task_id, "-f"), None
-    site.start().wait_ready()
+    task_id = lonely.enqueue("second_time")
+    whole, first = Following(lonely, task_id, "-f"), None
+    lonely.start().wait_ready()
     whole.wait_for(b"attempt 1\n")
-    first = Following(site, task_id, "-f", "--attempt", "1")
+    first = Following(lonely, task_id, "-f", "--attempt", "1")
     assert first.end() == 0
     assert first.shown["stdout"] == b"attempt 1\n"
     assert whole.end() == 0
@@ -117,23 +127,22 @@ def test_further_attempts_are_followed(site: Site) -> None:
 
 def test_the_document_comes_at_the_end(site: Site) -> None:
     """With --json what is printed goes to stderr as it comes, and stdout has the one document."""
-    task_id = site.enqueue("two_words", go=site.out("go"))
-    site.start().wait_ready()
+    task_id = site.enqueue("two_words", go=site.out("go-document"))
     following = Following(site, task_id, "-f", "--json")
     following.wait_for(b"one\n", "stderr")
     assert following.shown["stdout"] == b""
-    (site.files / "go").touch()
+    (site.files / "go-document").touch()
     assert following.end() == 0
-    plain = _project(site)("logs", task_id, "--json")
+    plain = site.inside("logs", task_id, "--json")
     assert following.shown["stdout"].decode() == plain.stdout
     assert plain.document["tail"] == "one\ntwo\naside\n"
 
 
-def test_a_flood_beyond_the_cap_ends_with_its_last_word(site: Site) -> None:
+def test_a_flood_beyond_the_cap_ends_with_its_last_word(lonely: Site) -> None:
     """Four times more than is kept, as fast as it goes: nothing comes twice or out of order, and gaps are told."""
-    task_id = site.enqueue("counts")
-    following = Following(site, task_id, "-f")
-    site.start().wait_ready()
+    task_id = lonely.enqueue("counts")
+    following = Following(lonely, task_id, "-f")
+    lonely.start().wait_ready()
     assert following.end(60) == 0
     *lines, last = following.shown["stdout"].decode().splitlines()
     assert last == "the last word"
@@ -148,8 +157,7 @@ def test_a_flood_beyond_the_cap_ends_with_its_last_word(site: Site) -> None:
 
 def test_ctrl_c_leaves_the_task_alone(site: Site) -> None:
     """Exit 130 with a sentence, no traceback, and the task runs on."""
-    task_id = site.enqueue("two_words", go=site.out("go"))
-    site.start().wait_ready()
+    task_id = site.enqueue("two_words", go=site.out("go-never"))
     following = Following(site, task_id, "-f")
     following.wait_for(b"one\n")
     following.process.send_signal(signal.SIGINT)
@@ -173,16 +181,16 @@ def test_what_cannot_be_followed(inside: Inside, project: Project, bench: Bench)
     assert inside("logs", "nobody", "-f", "--json").error == "unknown_task"
 
 
-def test_an_outage_of_redis_is_waited_out(site: Site) -> None:
+def test_an_outage_of_redis_is_waited_out(lonely: Site) -> None:
     """What is printed meanwhile still comes, since it is read from the files; afterwards the end is seen."""
-    task_id = site.enqueue("two_words", go=site.out("go"))
-    site.start().wait_ready()
-    following = Following(site, task_id, "-f")
+    task_id = lonely.enqueue("two_words", go=lonely.out("go"))
+    lonely.start().wait_ready()
+    following = Following(lonely, task_id, "-f")
     following.wait_for(b"one\n")
-    site.server.stop()
+    lonely.server.stop()
     following.wait_for(b"Redis does not answer; still following", "stderr")
-    (site.files / "go").touch()
+    (lonely.files / "go").touch()
     following.wait_for(b"two")
-    site.server.start()
+    lonely.server.start()
     assert following.end(60) == 0
-    assert site.task(task_id).state == lifecycle.FINISHED_UNPROVEN
+    assert lonely.task(task_id).state == lifecycle.FINISHED_UNPROVEN

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from proofq.policies import lifecycle
 from proofq.workers import keys
 from proofq.workers.cli import exit_codes
 from proofq.workers.door import Event
@@ -14,41 +16,41 @@ from tests.acceptance.harness import Site
 from tests.commands import Done, Inside, Project
 from tests.workbench import Bench
 
+#: One process has the site and its worker for all of them.
+pytestmark = pytest.mark.xdist_group("cli_logs")
 TOML = """
-[worker]
-slots = 2
-meta_slots = 0
-
-[agents.prints]
+[agents.two_streams]
 command = ["sh", "-c", "cat \\"$1\\"; cat \\"$2\\" >&2; exit \\"$3\\"", "sh", "{out}", "{err}", "{code}"]
 inputs = { out = "str", err = "str", code = "int" }
-max_attempts = 2
+max_attempts = 1
 unproven = true
-
-[agents.liar]
-command = ["true"]
-proofs = [{ kind = "file", path = "never.txt" }]
 """
 #: What would move a cursor, colour or rename a terminal, or is no text at all.
 HARMFUL = b"plain\x1b[31mred\x1b]0;title\x07\n\x00\xff\xfe\tcolumn\x9b2J\r\n\xe2\x80\xae last"
 
 
-@pytest.fixture
-def prints(project: Project, tmp_path: Path) -> tuple[Project, Path]:
-    """A project whose agent prints the files it is given."""
-    (project.root / "proofq.toml").write_text(TOML)
-    return project, tmp_path
+@pytest.fixture(scope="module")
+def prints() -> Iterator[Site]:
+    """A site with a worker whose agent prints the files it is given."""
+    with Site() as site:
+        toml = site.project / "proofq.toml"
+        toml.write_text(toml.read_text() + TOML)
+        site.start().wait_ready()
+        yield site
 
 
-def _printed(where: tuple[Project, Path], out: bytes, err: bytes, code: int = 0) -> str:
-    """The id of a task whose first attempt has printed this; it ran to the end of a burst."""
-    project, folder = where
-    (folder / "out").write_bytes(out)
-    (folder / "err").write_bytes(err)
-    task_id = project.enqueue("prints", out=str(folder / "out"), err=str(folder / "err"), code=code)
-    done = project("worker", "--burst", within_s=60)
-    assert done.code == 0, done
+def _printed(site: Site, out: bytes, err: bytes, code: int = 0) -> str:
+    """The id of a task whose first attempt has printed this, and ended."""
+    _write(site, out, err)
+    task_id = site.enqueue("two_streams", out=site.out("out"), err=site.out("err"), code=code)
+    site.wait_for(task_id, lifecycle.QUARANTINED if code else lifecycle.FINISHED_UNPROVEN)
     return task_id
+
+
+def _write(site: Site, out: bytes, err: bytes) -> None:
+    """What attempts print from now on."""
+    (site.files / "out").write_bytes(out)
+    (site.files / "err").write_bytes(err)
 
 
 def _is_harmless(done: Done) -> bool:
@@ -56,60 +58,54 @@ def _is_harmless(done: Done) -> bool:
     return all(each.isprintable() or each in "\n\t" for each in text)
 
 
-def test_logs_shows_stdout_then_stderr(prints: tuple[Project, Path]) -> None:
+def test_logs_shows_stdout_then_stderr(prints: Site) -> None:
     """The document has the newest attempt, the absolute path of its stdout, and both ends one after the other."""
-    project, _ = prints
     task_id = _printed(prints, b"to stdout", b"to stderr\n")
-    done = project("logs", task_id, "--json")
+    done = prints.inside("logs", task_id, "--json")
     assert done.code == 0
     assert done.document.keys() == {"schema_version", "attempt", "path", "tail"}
     assert done.document["attempt"] == 1
     assert Path(done.document["path"]).read_bytes() == b"to stdout"
     assert done.document["tail"] == "to stdout\nto stderr\n"
-    shown = project("logs", task_id)
+    shown = prints.inside("logs", task_id)
     assert shown.stdout == "to stdout\nto stderr\n"
     assert done.document["path"] in shown.stderr
 
 
-def test_nothing_printed_can_harm_a_terminal(prints: tuple[Project, Path]) -> None:
+def test_nothing_printed_can_harm_a_terminal(prints: Site) -> None:
     """Escapes, controls, broken UTF-8 and direction marks are shown escaped; the document has them as JSON escapes."""
-    project, _ = prints
     task_id = _printed(prints, HARMFUL, HARMFUL)
-    shown = project("logs", task_id)
+    shown = prints.inside("logs", task_id)
     assert shown.code == 0
     assert _is_harmless(shown)
     assert "\\x1b[31mred" in shown.stdout
     assert "\tcolumn" in shown.stdout
-    done = project("logs", task_id, "--json")
+    done = prints.inside("logs", task_id, "--json")
     assert done.stdout.isascii()
     assert _is_harmless(done)
     assert done.document["tail"].startswith("plain\x1b[31mred")
 
 
-def test_only_the_newest_of_a_flood_is_shown(prints: tuple[Project, Path]) -> None:
+def test_only_the_newest_of_a_flood_is_shown(prints: Site) -> None:
     """Of each stream the last 64 KiB, also when that cuts a character in two."""
-    project, _ = prints
     flood = "ä".encode() * 50_000 + b"!"
     task_id = _printed(prints, flood, b"e" * 70_000)
-    tail = project("logs", task_id, "--json").document["tail"]
+    tail = prints.inside("logs", task_id, "--json").document["tail"]
     out, _, err = tail.partition("\n")
     assert out.endswith("ä!")
     assert len(out.encode()) <= 64 * 1024 + 2
     assert err == "e" * 64 * 1024
 
 
-def test_each_attempt_has_its_own(prints: tuple[Project, Path]) -> None:
+def test_each_attempt_has_its_own(prints: Site) -> None:
     """--attempt chooses; the default is the newest."""
-    project, folder = prints
     task_id = _printed(prints, b"first", b"", code=3)
-    opened = project.session()
-    assert opened.door.apply(task_id, Event("cancel", "test", "for the test")).ok
-    assert opened.door.apply(task_id, Event("replay", "test", "for the test")).ok
-    (folder / "out").write_bytes(b"second")
-    assert project("worker", "--burst", within_s=60).code == 0
-    assert project("logs", task_id, "--json").document["tail"] == "second"
-    assert project("logs", task_id, "--attempt", "1", "--json").document["tail"] == "first"
-    none = project("logs", task_id, "--attempt", "9", "--json")
+    _write(prints, b"second", b"")
+    assert prints.session.door.apply(task_id, Event("replay", "test", "for the test")).ok
+    prints.wait_for(task_id, lifecycle.QUARANTINED)
+    assert prints.inside("logs", task_id, "--json").document["tail"] == "second"
+    assert prints.inside("logs", task_id, "--attempt", "1", "--json").document["tail"] == "first"
+    none = prints.inside("logs", task_id, "--attempt", "9", "--json")
     assert (none.code, none.error) == (exit_codes.ERROR, "error")
     assert "has no attempt 9; it has begun 2: --attempt 1 to 2." in none.document["error"]["message"]
 
@@ -145,19 +141,14 @@ def test_files_elsewhere_name_their_host(inside: Inside, project: Project, bench
     )
 
 
-def test_what_an_agent_put_in_the_place_of_its_file_is_not_read() -> None:
+def test_what_an_agent_put_in_the_place_of_its_file_is_not_read(prints: Site) -> None:
     """A pipe or a link in the place of stdout is refused rather than waited for or followed."""
-    with Site() as site:
-        site.start("--burst").wait(60)
-        task_id = site.enqueue("quick", word="x")
-        assert site.start("--burst").wait(60) == 0
-        project = Project.__new__(Project)
-        project.root, project.environ = site.project, os.environ | site.environ()
-        path = Path(project("logs", task_id, "--json").document["path"])
-        path.unlink(missing_ok=True)
-        os.mkfifo(path)
-        assert "is not a regular file" in project("logs", task_id).stderr
-        path.unlink()
-        path.symlink_to("/etc/passwd")
-        done = project("logs", task_id)
-        assert (done.code, done.stdout) == (exit_codes.ERROR, "")
+    task_id = _printed(prints, b"x", b"")
+    path = Path(prints.inside("logs", task_id, "--json").document["path"])
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    assert "is not a regular file" in prints.inside("logs", task_id).stderr
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    done = prints.inside("logs", task_id)
+    assert (done.code, done.stdout) == (exit_codes.ERROR, "")

@@ -62,11 +62,11 @@ MISTAKES = {
 def test_a_mistake_is_told_with_what_to_do(project: Project, name: str) -> None:
     """One sentence on stderr, the right exit code and kind, no traceback, and nothing enqueued."""
     mistake = MISTAKES[name]
-    done = project(*mistake.words)
+    done = project.inside(*mistake.words)
     assert (done.code, done.stdout) == (mistake.code, ""), done
     assert mistake.advice in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
-    assert project(*mistake.words, "--json").error == mistake.kind
+    assert project.inside(*mistake.words, "--json").error == mistake.kind
     assert project.session().store.client.zcard(keys.TASKS) == 0
 
 

@@ -49,7 +49,7 @@ def test_run_ends_as_its_task_does(served: Project, state: str) -> None:
     shown = done.document
     assert (shown["state"], done.code) == (state, code), done
     assert (shown["failure"] or {}).get("class") == kind
-    assert shown == served("show", shown["id"], "--json").document
+    assert shown == served.inside("show", shown["id"], "--json").document
     told = [line.split() for line in done.stderr.splitlines()]
     for crumb in shown["breadcrumbs"]:
         assert any(crumb["event"] in words and crumb["to"] in words for words in told), crumb
@@ -57,7 +57,7 @@ def test_run_ends_as_its_task_does(served: Project, state: str) -> None:
 
 def test_run_tells_people_why(served: Project) -> None:
     """Without --json stdout is the paragraph of why, alone."""
-    done = served("run", "liar", "--timeout", "50")
+    done = served.inside("run", "liar", "--timeout", "50")
     assert done.code == exit_codes.QUARANTINED
     assert "the file proof found it not so" in done.stdout
     assert len(done.stdout.splitlines()) == 1
@@ -65,7 +65,7 @@ def test_run_tells_people_why(served: Project) -> None:
 
 def test_a_verified_task_has_what_its_proofs_saw(served: Project) -> None:
     """show has the evidence, and absolute paths: of what the attempt wrote, and of what it would have printed."""
-    shown = served("run", "note", "-i", "text=hello", "-i", "out=b.txt", "--timeout", "50", "--json").document
+    shown = served.inside("run", "note", "-i", "text=hello", "-i", "out=b.txt", "--timeout", "50", "--json").document
     [attempt] = shown["attempts"]
     assert (attempt["n"], attempt["outcome"], attempt["host"]) == (1, "verified", os.uname().nodename)
     assert (Path(attempt["workdir"]) / "b.txt").read_text() == "hello"
@@ -78,11 +78,11 @@ def test_a_verified_task_has_what_its_proofs_saw(served: Project) -> None:
 
 def test_run_stops_following_at_its_timeout(served: Project) -> None:
     """Exit 6 with the task as it stands, which goes on; 0 looks once."""
-    done = served("run", "nobody", "--undeclared", "--timeout", "0", "--json")
+    done = served.inside("run", "nobody", "--undeclared", "--timeout", "0", "--json")
     assert (done.code, done.document["state"]) == (exit_codes.TIMEOUT, "queued")
-    done = served("run", "steady", "-i", "seconds=60", "--timeout", "2", "--json")
+    done = served.inside("run", "steady", "-i", "seconds=60", "--timeout", "2", "--json")
     assert done.code == exit_codes.TIMEOUT
-    assert served("cancel", done.document["id"]).code == 0
+    assert served.inside("cancel", done.document["id"]).code == 0
 
 
 def test_cancelling_what_runs(served: Project) -> None:
@@ -92,7 +92,7 @@ def test_cancelling_what_runs(served: Project) -> None:
     lines = iter(follower.stderr.readline, "")
     task_id = next(line.split()[1] for line in lines if line.startswith("task "))
     assert any("running" in line for line in lines)
-    assert served("cancel", task_id).code == 0
+    assert served.inside("cancel", task_id).code == 0
     follower.communicate(timeout=30)
     assert follower.returncode == exit_codes.CANCELLED
 
@@ -106,8 +106,8 @@ def test_ctrl_c_stops_the_following_alone(served: Project) -> None:
     stdout, _ = follower.communicate(timeout=30)
     assert follower.returncode == exit_codes.INTERRUPTED
     assert '"interrupted"' in stdout
-    assert served("show", task_id, "--json").document["state"] in {"queued", "leased", "running"}
-    assert served("cancel", task_id).code == 0
+    assert served.inside("show", task_id, "--json").document["state"] in {"queued", "leased", "running"}
+    assert served.inside("cancel", task_id).code == 0
 
 
 def test_ctrl_c_says_how_to_go_on(served: Project) -> None:
@@ -120,17 +120,17 @@ def test_ctrl_c_says_how_to_go_on(served: Project) -> None:
     assert (follower.returncode, stdout) == (exit_codes.INTERRUPTED, "")
     assert f"task {task_id} goes on" in stderr
     assert f"`proofq cancel {task_id}` stops it" in stderr
-    assert served("cancel", task_id).code == 0
+    assert served.inside("cancel", task_id).code == 0
 
 
 def test_waits_and_proofs_are_told(served: Project) -> None:
     """A deferred task says until when, an ended one what each proof found."""
-    done = served(
+    done = served.inside(
         "run", "note", "-i", "text=hi", "-i", "out=c.txt", "--not-before", "2040-01-01T00:00:00Z", "--timeout", "0"
     )
     assert done.code == exit_codes.TIMEOUT
     assert "until 2040-01-01T00:00:00" in done.stderr
-    assert "proof        file unverified" in served("run", "liar", "--timeout", "50").stderr
+    assert "proof        file unverified" in served.inside("run", "liar", "--timeout", "50").stderr
 
 
 def test_a_terminal_gets_one_more_line(served: Project) -> None:
@@ -154,7 +154,7 @@ def test_a_terminal_gets_one_more_line(served: Project) -> None:
 
 def test_a_lonely_task_is_told(served: Project) -> None:
     """Following a task that no live worker would take says so."""
-    done = served("run", "nobody", "--undeclared", "--timeout", "4")
+    done = served.inside("run", "nobody", "--undeclared", "--timeout", "4")
     assert done.code == exit_codes.TIMEOUT
     assert "no live worker declares nobody" in done.stderr
 

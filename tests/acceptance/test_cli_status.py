@@ -170,13 +170,13 @@ def test_a_full_redis_is_told(tmp_path: Path, redis_binary: str) -> None:
             client.set(f"filler-{number}", b"x" * 100_000)
         used = client.info("memory")["used_memory"]
         client.config_set("maxmemory", int(used * 1.05))
-        assert "of its maxmemory" in "\n".join(project("status", "--json").document["attention"])
+        assert "of its maxmemory" in "\n".join(project.inside("status", "--json").document["attention"])
         client.config_set("maxmemory", 1)
-        full = project("status", "--json")
+        full = project.inside("status", "--json")
         assert full.code == 0
         assert "it has reached its maxmemory" in full.document["redis"]["refuses"]
         assert full.document["work"]["queued"] == 1
-        assert "! Redis refuses to write" in project("status").stdout
+        assert "! Redis refuses to write" in project.inside("status").stdout
 
 
 def test_a_redis_that_takes_no_writes_is_told(tmp_path: Path, redis_binary: str) -> None:
@@ -185,7 +185,7 @@ def test_a_redis_that_takes_no_writes_is_told(tmp_path: Path, redis_binary: str)
         project = Project(tmp_path, server.url)
         project.enqueue()
         project.session().store.client.execute_command("REPLICAOF", "127.0.0.1", "1")
-        done = project("status", "--json")
+        done = project.inside("status", "--json")
         assert done.code == 0, done
         assert "read only replica" in done.document["redis"]["refuses"]
         assert done.document["work"]["queued"] == 1
@@ -198,7 +198,7 @@ def test_a_real_worker_from_start_to_death() -> None:
         project.root, project.environ = site.project, os.environ | site.environ()
 
         def workers() -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = project("status", "--json").document["workers"]
+            found: list[dict[str, Any]] = project.inside("status", "--json").document["workers"]
             return found
 
         worker = site.start().wait_ready()
@@ -208,7 +208,7 @@ def test_a_real_worker_from_start_to_death() -> None:
         task_id = site.enqueue("hang")
         site.wait_for(task_id, "running")
         assert workers()[0]["tasks"] == [task_id]
-        assert project("status", "--json").document["work"]["running"] == 1
+        assert project.inside("status", "--json").document["work"]["running"] == 1
         worker.term()
         site.wait_owner_state(worker, "draining")
         assert workers()[0]["state"] == "draining"

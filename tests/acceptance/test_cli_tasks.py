@@ -300,20 +300,20 @@ def test_audit_of_a_sound_store(project: Project, bench: Bench) -> None:
     """Tasks in every state, and no violation: exit 0."""
     for state in lifecycle.STATES:
         bench.to(project.enqueue(), state) if state != "queued" else None
-    done = project("audit", "--json")
+    done = project.inside("audit", "--json")
     assert (done.code, done.document["checked"], done.document["violations"]) == (0, len(lifecycle.STATES) - 1, [])
-    assert "0 violations" in project("audit").stdout
+    assert "0 violations" in project.inside("audit").stdout
 
 
 def test_audit_finds_a_violation(project: Project, opened: Session) -> None:
     """A state that no breadcrumb led to is named, and the exit code is 1, with and without --json."""
     task_id = project.enqueue()
     opened.store.client.hset(keys.task(task_id), "state", "verified")
-    done = project("audit", "--json")
+    done = project.inside("audit", "--json")
     assert done.code == exit_codes.ERROR
     assert {"rule", "subject", "detail"} == done.document["violations"][0].keys()
     assert task_id in {each["subject"] for each in done.document["violations"]}
-    people = project("audit")
+    people = project.inside("audit")
     assert (people.code, task_id in people.stdout) == (exit_codes.ERROR, True)
 
 

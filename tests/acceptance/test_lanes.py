@@ -12,7 +12,6 @@ import pytest
 
 from proofq.policies import lifecycle
 from tests.acceptance.harness import READY_S, Site, Worker
-from tests.commands import Project
 from tests.waiting import until
 
 TOML = """
@@ -49,9 +48,7 @@ def _ready(site: Site, worker: Worker, *lanes: str) -> dict[str, dict[str, str]]
 
 
 def _status(site: Site) -> dict[str, Any]:
-    project = Project.__new__(Project)
-    project.root, project.environ = site.project, os.environ | site.environ()
-    return project("status", "--json").document
+    return site.inside("status", "--json").document
 
 
 def _states(site: Site, ids: list[str]) -> list[str]:

@@ -14,6 +14,8 @@ from proofq.workers import effects, keys
 from tests.acceptance.harness import Site, one_end
 from tests.waiting import until
 
+#: One process has the site and its worker for all of them.
+pytestmark = pytest.mark.xdist_group("once")
 #: The world is a file of one line per effect; `how` says where an attempt dies, in its first attempt.
 AGENTS = """
 import asyncio

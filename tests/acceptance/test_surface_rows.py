@@ -112,20 +112,22 @@ def test_s54_a_broken_row_costs_nobody_else_anything(served: Site) -> None:
     assert served.workers[0].process.poll() is None
 
 
-@pytest.mark.parametrize(("agent", "runs"), [("finish_and_stay", "1\n"), ("finish_and_stay_unlooked", "1\n2\n")])
-def test_s16_an_unknown_end_is_read_before_it_is_decided(agent: str, runs: str) -> None:
+def test_s16_an_unknown_end_is_read_before_it_is_decided() -> None:
     """S16: a worker dies after the work was done, before that was said: look_first finds it and runs nothing."""
+    runs = {"finish_and_stay": "1\n", "finish_and_stay_unlooked": "1\n2\n"}
     with _site("surface_agents") as site:
         first = site.start().wait_ready()
-        out = site.out("out.json")
-        task_id = site.enqueue(agent, out=out)
-        until(lambda: Path(out).exists() and site.task(task_id).state == "running", 20.0, "the work")
+        ids = {agent: site.enqueue(agent, out=site.out(f"{agent}.json")) for agent in runs}
+        for agent, task_id in ids.items():
+            site.wait_for(task_id, "running")
+            until(Path(site.out(f"{agent}.json")).exists, 20.0, "the work")
         site.start().wait_ready()
         first.signal_all(signal.SIGKILL)
-        task = site.wait_for(task_id, "verified")
-        taskdir = site.project / ".proofq" / "tasks" / task_id
-        assert (taskdir / "runs").read_text() == runs
-        assert ("found" in site.events(task_id)) == (agent == "finish_and_stay")
-        assert site.events(task_id).count("reap") == 1
-        assert task.deaths == 1
-        assert one_end(site.snapshot(task_id)) == []
+        for agent, task_id in ids.items():
+            task = site.wait_for(task_id, "verified")
+            taskdir = site.project / ".proofq" / "tasks" / task_id
+            assert (taskdir / "runs").read_text() == runs[agent]
+            assert ("found" in site.events(task_id)) == (agent == "finish_and_stay")
+            assert site.events(task_id).count("reap") == 1
+            assert task.deaths == 1
+            assert one_end(site.snapshot(task_id)) == []
