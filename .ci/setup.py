@@ -6,6 +6,7 @@ two run at once; a .venv that is broken, half made, moved here or made from anot
 
 from __future__ import annotations
 
+import compileall
 import fcntl
 import hashlib
 import json
@@ -83,6 +84,9 @@ def main() -> None:
         project = project_fingerprint()
         if not fits(VENV / ".project", project):
             pip(VENV, "install", "--no-deps", "--no-build-isolation", "--editable", ".")
+            # Where Python is told to write no bytecode, each of a worker's processes would compile all of it anew.
+            for folder in ("proofq", "workers", "policies"):
+                compileall.compile_dir(ROOT / folder, quiet=1)
             (VENV / ".project").write_text(project)
 
 
