@@ -79,9 +79,11 @@ class ForkLoop:
         self._next_tick = clock.boottime() + PULSE_S
         #: Why the loop ended: "shutdown", "eof", "silent".
         self._over = ""
+        self.left: list[int] = []
 
     def run(self) -> str:
-        """Serve until the supervisor says so, is gone or is silent; returns which, with nothing left below."""
+        """Serve until the supervisor says so, is gone or is silent; returns which, with nothing left below but what
+        would not die, `left`."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         selector = selectors.DefaultSelector()
@@ -99,9 +101,10 @@ class ForkLoop:
             self._over = "error"
         finally:
             selector.close()
-            left = proctree.kill_descendants(clock=self._clock)
-            if left:
-                log.error("survivors", extra={"pids": left})
+            within_s = proctree.KILL_WITHIN_S if self._over == "shutdown" else proctree.GONE_WITHIN_S
+            self.left = proctree.kill_descendants(within_s=within_s, clock=self._clock)
+            if self.left:
+                log.error("survivors", extra={"pids": self.left})
         return self._over
 
     # --- the loop's parts ---

@@ -99,13 +99,15 @@ def main() -> None:
     time.tzset()
     gc.collect()
     gc.freeze()
-    over = ForkLoop(channel, config.owner, config.preload, agents, SystemClock()).run()
+    loop = ForkLoop(channel, config.owner, config.preload, agents, SystemClock())
+    over = loop.run()
     if over == "shutdown":
         return
     if over == "silent" and os.getppid() == supervisor:
         # Its agents are dead and its leases about to be taken: dead, its lane can be started anew.
         os.kill(supervisor, signal.SIGKILL)
-    if bury is not None:
+    # Nobody is told that all are dead while one is not: a reaper on this host tries to kill it, again and again.
+    if bury is not None and not loop.left:
         signal.alarm(_BURY_WITHIN_S)
         bury(dict(config.bury_argument))
 

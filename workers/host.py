@@ -61,7 +61,8 @@ class LocalHost:
             raise StillAlive(f"processes of owner {row['id']} would not die: {left}")
 
     def kill_attempt(self, pid: int, start_ticks: int) -> None:
-        """Kills the tree of an earlier attempt's first process, if it still lives here."""
+        """Kills the tree of an earlier attempt's first process, if it still lives here. Raises StillAlive."""
         one = ProcessId(pid, start_ticks, proctree.boot_id(), proctree.pid_namespace())
-        if proctree.is_alive(one):
-            proctree.kill_tree([pid], grace_s=0.0)
+        left = proctree.kill_tree([pid], grace_s=0.0) if proctree.is_alive(one) else []
+        if left:
+            raise StillAlive(f"processes of an earlier attempt would not die: {left}")

@@ -26,6 +26,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_S, _LOOK_MAX_S = 0.0003, 0.02
 #: Everything of a tree is gone this many seconds after the grace ended, or `kill_tree` says what is left.
 KILL_WITHIN_S = 3.0
+#: The same where others are about to be told that all are dead, and start the tasks anew for that.
+GONE_WITHIN_S = 60.0
 
 
 class Process(NamedTuple):

@@ -33,7 +33,7 @@ PARKED_PIECE: Final = 50
 
 
 class StillAlive(Exception):
-    """Processes of an owner would not die (a sleep in the kernel, say): its leases are left alone for now."""
+    """Processes would not die (a sleep in the kernel, say): what they hold is left alone for now."""
 
 
 class Host(Protocol):

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from proofq.policies.agent import AgentSpec
+from proofq.policies.failure import Failure
 from proofq.workers import bury, calls, connection, effects, guard, keys, logs, proctree, project
 from proofq.workers import host as hosts
 from proofq.workers import perform as performing
 from proofq.workers.answering import Answering
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_perform import AsyncPerformer
+from proofq.workers.attempt import AttemptFailed
 from proofq.workers.child import Job
 from proofq.workers.clock import SystemClock, WorkerClock
 from proofq.workers.errors import BadInput, Error
@@ -36,6 +38,7 @@ from proofq.workers.guard import OwnerMarker
 from proofq.workers.lanes import Share
 from proofq.workers.preload import Preload
 from proofq.workers.prove import LocalProver
+from proofq.workers.reaper import StillAlive
 from proofq.workers.record import Task, parse_attempts
 from proofq.workers.scripts import RedisRunner
 from proofq.workers.spawner import Spawner, SpawnRequest
@@ -47,6 +50,9 @@ from proofq.workers.verify import Verifier
 log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
+#: Seconds after which an attempt is tried again that may not start beside a process of an earlier one.
+ALIVE_AGAIN_S = 5.0
 
 DESCRIBE = "proofq.workers.serve:describe"
 
@@ -189,7 +195,8 @@ def _end_earlier(
     lost: bool = False,
     spare: Collection[int] = (),
 ) -> None:
-    """No attempt starts on this host while a process of an earlier one lives here. `lost`: only where nobody saw the
+    """No attempt starts on this host while a process of an earlier one lives here; AttemptFailed (infrastructure) while
+    one will not die. `lost`: only where nobody saw the
     attempt end, since its process may be other attempts', too; as of every record that says so itself."""
     for record in parse_attempts(store.client.hgetall(keys.attempts(task.id))):
         shared = lost or bool(record.get("shared"))
@@ -199,7 +206,13 @@ def _end_earlier(
             # Our performer has ended that attempt, if no slot of ours had: what the process does now is another one's.
             continue
         if record.get("host") == hosts.host_name() and record.get("pid") and record["n"] < task.attempt:
-            here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))
+            try:
+                here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))
+            except StillAlive as problem:
+                waits = Failure(
+                    "infrastructure", str(problem), source="host", phase="start", retry_after_s=ALIVE_AGAIN_S
+                )
+                raise AttemptFailed(waits) from problem
 
 
 def _options() -> argparse.Namespace:

@@ -317,7 +317,8 @@ class Spawner:
             running, answers = list(self._running.values()), list(self._answers.values())
             self._running.clear()
             self._answers.clear()
-        left = proctree.kill_descendants(exclude=set(self._spare()), clock=self._clock)
+        within_s = proctree.KILL_WITHIN_S if self._closing else proctree.GONE_WITHIN_S
+        left = proctree.kill_descendants(exclude=set(self._spare()), within_s=within_s, clock=self._clock)
         if left:
             log.error("survivors", extra={"pids": left})
         self._process.wait()

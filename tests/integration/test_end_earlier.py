@@ -16,9 +16,11 @@ import pytest
 from proofq.policies.agent import AgentSpec
 from proofq.workers import host, keys, proctree, serve
 from proofq.workers.answering import Answering
+from proofq.workers.attempt import AttemptFailed
 from proofq.workers.clock import SystemClock
 from proofq.workers.expand import Expander
 from proofq.workers.perform import LocalPerformer
+from proofq.workers.reaper import StillAlive
 from proofq.workers.record import Task
 from tests.heart import Heart, birth
 from tests.spawning import Bench, alive, config
@@ -62,6 +64,25 @@ def test_a_process_that_others_share_is_ended_only_for_an_attempt_that_was_lost(
     forkserver = os.getpid() if ours else 1
     serve._end_earlier(Heart(redis_client).store, host.LocalHost(), forkserver, task)
     assert (alive([process.pid]) == []) == ends
+
+
+class _Deathless:
+    """A host on which nothing dies: a sleep in the kernel cannot be made to order."""
+
+    def kill_attempt(self, pid: int, start_ticks: int) -> None:
+        raise StillAlive(f"processes of an earlier attempt would not die: [{pid}]")
+
+
+def test_no_attempt_starts_beside_what_will_not_die(
+    redis_client: Any, task: Task, process: subprocess.Popen[bytes]
+) -> None:
+    """It waits and is tried again, uncounted; nobody's task is to blame."""
+    one = proctree.identity(process.pid)
+    record = {"n": 1, "host": host.host_name(), "pid": one.pid, "start_ticks": one.start_ticks, "outcome": "lost"}
+    redis_client.hset(keys.attempts("t"), "1", json.dumps(record))
+    with pytest.raises(AttemptFailed, match="would not die") as caught:
+        serve._end_earlier(Heart(redis_client).store, _Deathless(), 1, task)  # type: ignore[arg-type]
+    assert (caught.value.failure.kind, caught.value.failure.retry_after_s) == ("infrastructure", serve.ALIVE_AGAIN_S)
 
 
 def test_what_a_slot_of_ours_still_runs_is_ended_by_number(tmp_path: Path, task: Task) -> None:
