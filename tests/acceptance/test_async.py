@@ -77,7 +77,7 @@ def _cancel(site: Site, task_id: str) -> None:
 
 def test_verified_by_a_file_of_its_workdir(site: Site) -> None:
     """A relative path of a proof is the attempt's workdir, though it shares its cwd."""
-    task = site.wait_for(site.enqueue("write_async", out="made.txt", text="it"), lifecycle.VERIFIED)
+    task = site.wait_for(site.enqueue("write_shared", out="made.txt", text="it"), lifecycle.VERIFIED)
     assert task.verdict is not None
     [proof] = task.verdict["proofs"]
     assert proof["evidence"]["path"].endswith(f"/tasks/{task.id}/1/work/made.txt")

@@ -47,7 +47,8 @@ GROUPS: dict[str, Callable[[FaultServer], Iterator[tuple[str, Callable[[], Any]]
 
 def _situations(client: sdk_clients.Client) -> Iterator[tuple[str, Callable[[str], Any]]]:
     for name in (*bodies.SAID, *TRANSPORT):
-        yield name, client.ask
+        if name not in client.without:
+            yield name, client.ask
     if client.stream is not None:
         for name in STREAMS:
             yield name, client.stream

@@ -22,6 +22,8 @@ class Client:
     dialect: str
     ask: Ask
     stream: Ask | None = None
+    #: Situations that it may never come back from.
+    without: frozenset[str] = frozenset()
     #: Anything it raises that is not of the answer (it keeps no body, say) shows in `expected.py`.
 
 

@@ -15,7 +15,7 @@ import proofq
 
 
 @proofq.agent(timeout_s=60, proofs=[proofq.proofs.file("{out}", min_bytes=1, contains="done {text}")])
-async def write_async(ctx: Any, out: str, text: str, run_s: float = 0.0) -> dict[str, Any]:
+async def write_shared(ctx: Any, out: str, text: str, run_s: float = 0.0) -> dict[str, Any]:
     """Writes what proves it, after a while."""
     await asyncio.sleep(run_s)
     (ctx.workdir / out).write_text(f"done {text}\n")
