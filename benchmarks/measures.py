@@ -20,6 +20,8 @@ SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, OursShared, S
 S = TypeVar("S", bound=Side)
 #: Samples before those that count: the first ones load what later ones find loaded.
 WARM_UP = 20
+#: Seconds after the last task in which its file must be there.
+WRITTEN_WITHIN_S = 10.0
 #: Seconds before a measurement is given up.
 WITHIN_S = 600.0
 
@@ -172,10 +174,17 @@ def idle(for_s: float) -> dict[str, float]:
 
 def _check(side: Side, tasks: int) -> None:
     """Every task wrote its file; on our side every task is verified."""
-    files = [path for path in side.files.iterdir() if path.name.isdigit() and path.stat().st_size > 0]
+    # A side that counts what was fetched as done may still be writing the last one.
+    until_s = time.monotonic() + WRITTEN_WITHIN_S
+    while (written := _written(side)) != tasks and time.monotonic() < until_s:
+        time.sleep(0.05)
     wrong = side.unproven()
-    if len(files) != tasks or wrong:
-        raise WrongResult(f"{side.name}: {len(files)} of {tasks} files, {wrong[:3]}\n{side.log()}")
+    if written != tasks or wrong:
+        raise WrongResult(f"{side.name}: {written} of {tasks} files, {wrong[:3]}\n{side.log()}")
+
+
+def _written(side: Side) -> int:
+    return sum(path.name.isdigit() and path.stat().st_size > 0 for path in side.files.iterdir())
 
 
 def _stats(side: Side) -> Counter[str]:

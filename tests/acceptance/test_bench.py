@@ -106,7 +106,8 @@ def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
     assert ours["producer"] == {"evalsha": 1}
     assert ours["commandstats"]["lpop"] == 1
     assert stock["producer"]["rpush"] == 1
-    assert stock["workers"]["blmove"] >= 1
+    # Most of them: one that was there already when a worker came back for more is fetched otherwise.
+    assert stock["workers"]["blmove"] > 0
 
 
 @pytest.mark.skipif(not Peer.installed(), reason="`make peers` installs what the bench measures beside us")
