@@ -16,8 +16,8 @@ from tests.waiting import until
 
 #: Of every agent here.
 STALL_AFTER_S = 1.5
-#: Everything is dead so many seconds after it was found stalled.
-WITHIN_S = 3.0
+#: Everything is dead so many seconds after it was found stalled, on a busy machine too; left alone it runs for 30 s.
+WITHIN_S = 10.0
 #: Seconds of work of those that live: more than two watches.
 RUN_S = 4
 
@@ -95,7 +95,7 @@ def test_progress_is_shown(site: Site) -> None:
         found: dict[str, Any] = document["attempts"][0]
         return found
 
-    until(lambda: shown()["progress"], RUN_S, "its progress")
+    until(lambda: shown()["progress"], 30.0, "its progress")
     assert site.task(task_id).state == lifecycle.RUNNING
     task = site.wait_for(task_id, lifecycle.FINISHED_UNPROVEN)
     assert shown()["progress"] == {"step": task.claim - 1}
