@@ -87,7 +87,7 @@ peers: setup ## make .venv-peers from its lock: what the bench measures beside u
 	@$(BIN)/python .ci/peers.py
 
 .PHONY: bench
-bench: peers ## side by side with stock rq, dramatiq, saq, arq and celery: speed, latency, Redis commands, memory
+bench: peers ## side by side with stock rq, dramatiq, saq, arq and celery: speed, latency, Redis commands, memory, an outage
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-waiting

@@ -10,11 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import beside_peers, beside_stock, dispatch, million, quiet, report
+from benchmarks import beside_peers, beside_stock, brownout, dispatch, million, quiet, report
 from benchmarks.measures import WrongResult
 from benchmarks.quiet import Loads
 
-PARTS = {"stock": beside_stock, "peers": beside_peers, "dispatch": dispatch, "million": million}
+PARTS = {
+    "stock": beside_stock, "peers": beside_peers, "dispatch": dispatch, "million": million, "brownout": brownout,
+}  # fmt: skip
 #: What may be said of all parts, beside what each of them takes.
 _ABOUT = {
     "tasks": (int, 300, "tasks of one round where each has a process"),
@@ -27,6 +29,8 @@ _ABOUT = {
     "rq_samples": (int, 1000, "samples of idle dispatch of plain RQ's producers"),
     "waiting": (int, 1_000_000, "tasks that wait in the part million"),
     "calls": (int, 3000, "calls of each kind that are timed there"),
+    "outage_tasks": (int, 100, "tasks that meet the outage of the part brownout"),
+    "outage_s": (float, 20.0, "seconds that it lasts"),
     "quiet_within_s": (float, 0.0, "seconds that a round may wait for others to be quiet"),
 }
 

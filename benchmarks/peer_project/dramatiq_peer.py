@@ -11,7 +11,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 dramatiq.set_broker(RedisBroker(url=os.environ["PEER_URL"]))
 
-ACTORS = {"write": dramatiq.actor(work.write), "gate": dramatiq.actor(work.gate)}
+ACTORS = {name: dramatiq.actor(getattr(work, name)) for name in ("write", "gate", "ask")}
 
 
 async def enqueuer() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -12,6 +13,9 @@ import pytest
 import redis
 from rich.console import Console
 
+from benchmarks import brownout
+from benchmarks.askers import ASKERS, AskCeleryByDefault
+from benchmarks.brownout import SIZES, Outage, outage
 from benchmarks.million import WaitingQueue
 from benchmarks.monitor import Monitor
 from benchmarks.peers import Peer
@@ -134,6 +138,29 @@ def test_the_peers_do_the_same_work(tmp_path) -> None:
     assert sides["celery"]["commands"]["producer"] == {"lpush": 1}
     assert sides["saq"]["commands"]["workers"]["blmove"] == 1
     assert sides["arq"]["commands"]["workers"]["psetex"] == 1
+
+
+@pytest.mark.skipif(not Peer.installed(), reason="`make peers` installs what the bench measures beside us")
+def test_an_outage_is_counted() -> None:
+    """Half a second of 503 costs a side without retries a request and a task each; the one before it is not counted."""
+    seen = outage(AskCeleryByDefault, 2, 0.5)
+    assert (seen.sent, seen.after, seen.lost) == (2, 0, 2)
+
+
+@pytest.mark.parametrize(("sent", "said"), [(12, "yes"), (13, "NO")])
+def test_what_is_wanted_in_an_outage_is_said(sent: int, said: str) -> None:
+    """Of the sizes for which it is wanted alone, and of the side that it is wanted of."""
+    sides = {kind.name: vars(Outage(kind.told, 100, 100, 1, 7.0)) for kind in ASKERS}
+    sides[ASKERS[0].name] |= {"sent": sent, "lost": 0, "drain_s": 5.0}
+    tables = []
+    for tasks in (SIZES["outage_tasks"], 3):
+        console = Console(record=True, width=140, quiet=False, file=io.StringIO())
+        brownout.show({"tasks": tasks, "outage_s": SIZES["outage_s"], "sides": sides}, console)
+        tables.append(console.export_text())
+    assert [f" {sent} " in table and ASKERS[-1].told in table for table in tables] == [True, True]
+    wanted = [line for line in tables[0].splitlines() if "at most" in line]
+    assert [said in line for line in wanted] == [True, said == "yes", said == "yes"]
+    assert "at most" not in tables[1]
 
 
 def test_a_busy_machine_is_called_one() -> None:
