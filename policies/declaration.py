@@ -36,17 +36,17 @@ _NOT_BUILT: dict[str, tuple[JSON, ...]] = {
 }
 
 
-def check(raw: Mapping[str, JSON], source: str) -> AgentSpec:
+def check(raw: Mapping[str, JSON], source: str, parameters: dict[str, JSON] | None = None) -> AgentSpec:
     """Give the spec of one declared agent. Raises DeclarationProblem with `source` and the path of the
     bad key.
 
     `raw` has the keys of the contract's [agents.x], and `name`; a function agent has `function`
-    ("module:qualname") and the `inputs_schema` of its parameters. `inputs_schema` is the schema itself,
-    files are read by the caller. Proofs are Proof objects or tables. Times are numbers of seconds or
-    timedeltas.
+    ("module:qualname") and the `inputs_schema` of its parameters, or `parameters` is that schema and is
+    not checked again. `inputs_schema` is the schema itself, files are read by the caller. Proofs are Proof
+    objects or tables. Times are numbers of seconds or timedeltas.
     """
     try:
-        return _Reader(raw).spec(source)
+        return _Reader(raw, parameters).spec(source)
     except DeclarationProblem as problem:
         message = f"agent {values.shown_name(raw.get('name'))}: {problem.message}"
         raise DeclarationProblem(message, source, problem.key) from problem
@@ -98,8 +98,9 @@ def check_together(specs: Iterable[AgentSpec]) -> dict[str, AgentSpec]:
 class _Reader:
     """One declaration being read, key by key."""
 
-    def __init__(self, raw: Mapping[str, JSON]) -> None:
+    def __init__(self, raw: Mapping[str, JSON], parameters: dict[str, JSON] | None = None) -> None:
         self.raw = raw
+        self.parameters = parameters
         self.inputs: frozenset[str] = frozenset()
 
     def spec(self, source: str) -> AgentSpec:
@@ -169,6 +170,8 @@ class _Reader:
                 raise DeclarationProblem(f"{key} is not built yet; leave it out", key=(key,))
 
     def inputs_schema(self) -> dict[str, JSON]:
+        if self.parameters is not None:
+            return self.parameters
         sugar, schema = self.raw.get("inputs"), self.raw.get("inputs_schema")
         if sugar is not None and schema is not None:
             raise DeclarationProblem("it has inputs and inputs_schema; keep one of them", key=("inputs_schema",))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,12 +90,7 @@ def depth_exceeds(value: JSON, limit: int) -> bool:
 
 def check(schema: Mapping[str, JSON]) -> None:
     """Raise SchemaProblem unless `schema` is a valid JSON Schema whose references all stay inside it."""
-    if depth_exceeds(schema, MAX_DEPTH):
-        raise SchemaProblem(f"the schema is nested deeper than {MAX_DEPTH} levels")
-    try:
-        json.dumps(schema, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise SchemaProblem(f"a schema is JSON, and this is none: {error}") from error
+    check_json(schema)
     validator = _validator(schema)
     from jsonschema.exceptions import SchemaError
 
@@ -109,6 +104,16 @@ def check(schema: Mapping[str, JSON]) -> None:
     except Exception as error:
         raise SchemaProblem(f"not a valid JSON Schema: {_short(str(error))}") from error
     _check_references(schema)
+
+
+def check_json(schema: Mapping[str, JSON]) -> None:
+    """Raise SchemaProblem unless `schema` is JSON that is not too deep: all that is open of one we put together."""
+    if depth_exceeds(schema, MAX_DEPTH):
+        raise SchemaProblem(f"the schema is nested deeper than {MAX_DEPTH} levels")
+    try:
+        json.dumps(schema, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SchemaProblem(f"a schema is JSON, and this is none: {error}") from error
 
 
 def findings(schema: Mapping[str, JSON], value: JSON) -> list[Finding]:
@@ -149,11 +154,18 @@ def _compiled(text: str) -> Any:
 
 def _strict(dialect: JSON) -> Any:
     from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
 
     base = Draft202012Validator if dialect is None else _draft(dialect)
     if base is None:
         raise SchemaProblem(f"$schema {dialect!r} is no draft we know; use Draft 2020-12 or leave $schema out")
+    return _extended(base)
+
+
+@cache
+def _extended(base: Any) -> Any:
+    """A draft whose integers are ours. Kept: it makes a class, which takes longer than all the rest of a schema."""
+    from jsonschema.validators import extend
+
     checker = base.TYPE_CHECKER.redefine("integer", _is_integer)
     return extend(base, type_checker=checker)  # type: ignore[no-untyped-call]
 

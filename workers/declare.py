@@ -135,8 +135,7 @@ def _declare(function: Callable[P, R], options: Mapping[str, Any]) -> Agent[P, R
     try:
         if "inputs_schema" in options or "function" in options:
             raise DeclarationProblem("the inputs of a function agent are its parameters; annotate them")
-        raw["inputs_schema"] = _inputs_schema(function)
-        spec = declaration.check(raw, source)
+        spec = declaration.check(raw, source, _inputs_schema(function))
         if inspect.iscoroutinefunction(function):
             spec = async_agents.shared(spec)
     except DeclarationProblem as problem:

@@ -23,12 +23,16 @@ def test_sugar() -> None:
         "required": ["doc"],
         "additionalProperties": False,
     }
+    schema.check(input_schema.from_sugar({word: f"{word}{more}" for word in input_schema.SUGAR for more in ("", "?")}))
     assert input_schema.names(input_schema.from_sugar({"doc": "str", "n": "int?"})) == {"doc", "n"}
 
 
 def _of(function: Callable[..., Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(function, include_extras=True)
-    return input_schema.from_parameters(list(inspect.signature(function).parameters.values()), hints)
+    found = input_schema.from_parameters(list(inspect.signature(function).parameters.values()), hints)
+    # Nobody checks it when it is declared, so it has to be valid.
+    schema.check(found)
+    return found
 
 
 def test_annotations() -> None:
