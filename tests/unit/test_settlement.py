@@ -169,7 +169,7 @@ def test_decisions_are_legal_and_bounded(failure: Failure, facts: TaskFacts, jit
     long = failure.retry_after_s is not None and failure.retry_after_s > Limits().max_wait_s
     to = TABLE.get((facts.state, decision.event))
     assert to is not None or (facts.state, decision.event) == ("claimed_done", "requeue")
-    assert decision.counted == (CLASSES[failure.kind].counted and not decision.rule.endswith(".max_wait_s"))
+    assert decision.counted == (CLASSES[failure.kind].counted and not decision.rule.endswith((".max_wait_s", ".defer")))
     assert not (long and failure.kind in WAITS and decision.event in {"retry", "defer"})
     assert (decision.delay_s is not None) == (decision.event in {"retry", "defer"})
     if decision.delay_s is not None:
