@@ -50,41 +50,35 @@ def once(ask: Ask, key: str, fn: Callable[[], Any], check: Callable[[], Any] | N
 
 def now(doing: Doing) -> Any:
     """Make its calls, one after another."""
-    step = next(doing)
-    failed: BaseException | None
+    turn: Callable[[], Callable[[], Any]] = partial(next, doing)
     while True:
+        try:
+            step = turn()
+        except StopIteration as end:
+            return end.value
         try:
             value = step()
             if inspect.iscoroutine(value):
                 value.close()
-                raise NotDone("ctx.once of a def agent calls functions, and was given an async def; nothing was done")
+                raise NotDone("a def agent calls functions, and this one gave a coroutine; nothing was done")
+            turn = partial(doing.send, value)
         except BaseException as error:  # noqa: BLE001 - it is for the generator to say what that means
-            value, failed = None, error
-        else:
-            failed = None
-        try:
-            step = doing.send(value) if failed is None else doing.throw(failed)
-        except StopIteration as end:
-            return end.value
+            turn = partial(doing.throw, error)
 
 
 async def later(doing: Doing) -> Any:
     """Make its calls and await what they give."""
-    step = next(doing)
-    failed: BaseException | None
+    turn: Callable[[], Callable[[], Any]] = partial(next, doing)
     while True:
         try:
-            value = step()
-            if inspect.isawaitable(value):
-                value = await value
-        except BaseException as error:  # noqa: BLE001 - as above
-            value, failed = None, error
-        else:
-            failed = None
-        try:
-            step = doing.send(value) if failed is None else doing.throw(failed)
+            step = turn()
         except StopIteration as end:
             return end.value
+        try:
+            value = step()
+            turn = partial(doing.send, await value if inspect.isawaitable(value) else value)
+        except BaseException as error:  # noqa: BLE001 - as above
+            turn = partial(doing.throw, error)
 
 
 def _plain(key: str, outcome: Any) -> Any:
