@@ -61,7 +61,7 @@ class Fleet:
         return admitted
 
     def tell(self, admission: Admission, told: Told, jitter: float = 0.0) -> Change | None:
-        return gates.tell(self.store, gate.plan(told, admission, PROVIDER, jitter), "test")
+        return gates.tell(self.store, gate.plan(told, admission, PROVIDER, jitter), "test", self.clock.token())
 
     def fails(self, kind: str, admission: Admission | None = None, wait_s: float | None = None) -> Change | None:
         failure = Failure(kind, "said so", source="provider", retry_after_s=wait_s)

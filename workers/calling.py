@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pybreaker
 
-from proofq.policies import breaker, gate
+from proofq.policies import backoff, breaker, gate
 from proofq.policies.classify import classify
 from proofq.policies.gate import Admission, Told
 from proofq.workers.clock import SystemClock
@@ -28,6 +28,8 @@ from proofq.workers.errors import BadInput, LeaseLost, RedisUnavailable
 ASK_WITHIN_S: Final = 5.0
 #: Longest wait at a gate, in seconds, that is waited out in the attempt; for a longer one the attempt ends, uncounted.
 PAUSE_S: Final = 2.0
+#: Seconds between two looks at a gate that another call of the attempt tries: the first, and the most.
+OWN_S, MAX_OWN_S = 0.05, 1.0
 
 #: What pybreaker calls each state of a gate.
 STATES: Final[Mapping[str, str]] = {gate.OPEN: pybreaker.STATE_CLOSED, gate.PROBING: pybreaker.STATE_HALF_OPEN}
@@ -136,7 +138,7 @@ class GateBreaker(pybreaker.CircuitBreaker):
         """What the gate said when it let the call through; None where nobody could be asked."""
         number = next(self._numbers)
         until_s = time.monotonic() + PAUSE_S
-        while True:
+        for look in itertools.count(1):
             try:
                 said = yield partial(self._ask, "gate.admit", {"provider": self.name, "call": number}, ASK_WITHIN_S)
             except LeaseLost:
@@ -148,6 +150,10 @@ class GateBreaker(pybreaker.CircuitBreaker):
             if said["in"]:
                 return said
             wait_s = said["wait_s"]
+            if said["own"]:
+                # Ended here, the attempt would take its own probe along, and so would each one after it.
+                yield partial(_pause, backoff.delay_s(look, 0.0, OWN_S, MAX_OWN_S), awaits=self._awaits)
+                continue
             if wait_s is None or time.monotonic() + wait_s > until_s:
                 raise GateClosed(str(self.name), said["state"], wait_s, said["reason"])
             yield partial(_pause, wait_s, awaits=self._awaits)

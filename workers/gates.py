@@ -82,12 +82,14 @@ class Gate:
 
 @dataclass(frozen=True)
 class Waits:
-    """That a gate lets nobody through: its state, until when (epoch milliseconds; None: until the bell), and why."""
+    """That a gate lets nobody through: its state, until when (epoch milliseconds; None: until the bell), and why.
+    `own`: its probe is another call of the same attempt."""
 
     state: str
     until: int | None
     reason: str
     now: int
+    own: bool = False
 
 
 def name_of(provider: Provider, environ: Mapping[str, str]) -> str:
@@ -116,17 +118,17 @@ def admit(store: Store, name: str, holder: str, who: str) -> Admission | Waits:
     if answer[0] == b"in":
         return Admission(name, int(answer[1]), bool(answer[2]), bool(answer[3]))
     until = int(float(answer[2])) if answer[2] else None
-    return Waits(text(answer[1]), until, text(answer[3]), int(answer[4]))
+    return Waits(text(answer[1]), until, text(answer[3]), int(answer[4]), bool(answer[5]))
 
 
-def tell(store: Store, plan: Mapping[str, Any], who: str) -> Change | None:
-    """Tells a gate how a call ended; `plan` is `gate.plan`'s. How the gate moved, None where it did not.
+def tell(store: Store, plan: Mapping[str, Any], who: str, request: str) -> Change | None:
+    """Tells a gate how a call ended; `plan` is `gate.plan`'s. How the gate moved, None where it did not; sent again
+    under the same `request` it counts once, and the answer is the same.
 
     Raises RedisUnavailable and DamagedKey.
     """
     told = rq_view.compact(plan).encode("utf-8", "replace")
-    answer = store.call("gate", "tell", str(plan["name"]), who, store.clock.token(), told)
-    return Change.parse(answer[1]) if answer[0] == b"done" else None
+    return Change.parse(store.call("gate", "tell", str(plan["name"]), who, request, told)[1])
 
 
 def read_all(store: Store) -> list[Gate]:
@@ -186,7 +188,8 @@ def act(store: Store, verb: Verb, provider: str, who: str, reason: str, key: str
 
 def _send(store: Store, verb: str, name: str, who: str, reason: str) -> None:
     request = store.clock.token()
-    insist(lambda: store.call("gate", verb, name, who, request, reason[:300]), store.clock, tries(TRIES))
+    said = reason[:300].encode("utf-8", "replace")
+    insist(lambda: store.call("gate", verb, name, who, request, said), store.clock, tries(TRIES))
 
 
 def _probe(store: Store, row: Mapping[str, str]) -> str:

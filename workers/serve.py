@@ -157,9 +157,13 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
         verifier.warm_up()
     end_earlier = partial(_end_earlier, store, hosts.LocalHost(), spawner.forkserver.pid)
     passed = GateKeys.of(mine.providers, agents, os.environ)
-    once = effects.Desk(store, lambda name: expander.secrets(agents[name]))
+
+    def secrets(agent: str) -> Collection[str]:
+        return expander.secrets(agents[agent])
+
+    once = effects.Desk(store, secrets)
     spending = Spending(store, agents, {name: one.budget for name, one in mine.providers.items()})
-    asked = {**once.handlers(), **calls.Desk(store, passed).handlers(), **spending.handlers()}
+    asked = {**once.handlers(), **calls.Desk(store, passed, secrets).handlers(), **spending.handlers()}
     answering = Answering(asked, SystemClock())
     local = performing.LocalPerformer(spawner, expander, end_earlier, answering)
     shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)

@@ -16,7 +16,7 @@ from proofq.workers.calling import GateBreaker, GateClosed
 from proofq.workers.errors import BadInput, LeaseLost, NoAnswer
 
 IN = {"in": True, "state": "open", "gate": "p:k", "epoch": 3, "probe": False, "watched": False, "slow_s": None}
-TRIPPED = {"in": False, "state": "tripped", "wait_s": 17.0, "reason": "503"}
+TRIPPED = {"in": False, "state": "tripped", "wait_s": 17.0, "reason": "503", "own": False}
 
 
 class Busy(Exception):

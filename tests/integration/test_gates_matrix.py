@@ -68,7 +68,7 @@ OURS = [
     if not (key.endswith(NAME) and verb.endswith("_provider"))
 ]
 #: What a request sent again is answered.
-AGAIN = {"declare": b"done", "admit": b"in"}
+AGAIN = {"declare": b"done", "admit": b"in", "tell": b"done"}
 
 
 def _dump(fleet: Fleet) -> dict[bytes, bytes]:

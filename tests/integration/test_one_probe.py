@@ -41,7 +41,7 @@ def _ask(url: str, number: int, barrier: Barrier, said: Any) -> None:
             barrier.wait(30.0)
             if isinstance(admitted, Admission):
                 said.put((turn, admitted.probe))
-                gates.tell(store, gate.plan(Told("failed"), admitted, PROVIDER, 0.0), "test")
+                gates.tell(store, gate.plan(Told("failed"), admitted, PROVIDER, 0.0), "test", store.clock.token())
                 time.sleep(0.003)
     finally:
         store.client.close()

@@ -3,11 +3,12 @@
 --       declare: 6 probe_ms, 7 ramp_ms, 8 forgotten_ms: a worker has this key. Makes the gate where nobody knows it, and
 --         forgets a few that no worker has named for so long.
 --       admit: 6 "owner id fence call": one call of an attempt asks to be let through.
---       tell: 6 JSON of policies.gate.plan: how it ended.
+--       tell: 6 JSON of policies.gate.plan: how it ended. Sent again it counts once, and is answered as the first time.
 --       open, hold, isolate: 6 reason: by hand.
 --       isolate_provider, open_provider: the same for keys of the provider that nobody has heard of yet.
 -- Returns: done, JSON of the move or '' | already | unknown (no such gate) |
---          in, epoch, probe (0, 1), watched (0, 1) | wait, state, until or '', reason, now | wrong_type, key, type.
+--          in, epoch, probe (0, 1), watched (0, 1) | wait, state, until or '', reason, now, own (0, 1: the probe is
+--          another call of the same attempt) | wrong_type, key, type.
 local now = clock(ARGV[1])
 local verb, name, who, rid = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local wrong = misfit({{K.GATES, 'zset'}, {K.ISOLATED, 'hash'}})
@@ -32,14 +33,20 @@ local function declare(row)
 end
 
 local function admit()
+  -- A provider that no agent names and no worker declares is known by its calls alone.
+  redis.call('ZADD', K.GATES, now, name)
   local let_in, row, probe, due = gate_admit(name, now, ARGV[6], function() return 0 end, who, rid)
-  if not let_in then return {'wait', row.state or '', due or '', row.reason or '', now} end
+  if not let_in then
+    local attempt = '^%S+ %S+ %S+'
+    local own = row.state == 'probing' and string.match(row.probe, attempt) == string.match(ARGV[6], attempt)
+    return {'wait', row.state or '', due or '', row.reason or '', now, own and 1 or 0}
+  end
   return {'in', row.epoch, probe and 1 or 0, gate_watched(row, now) and 1 or 0}
 end
 
 local function tell(row)
   -- A breadcrumb is not written for each failure, so that who has spoken is remembered beside them.
-  if string.find(row.heard or '', rid, 1, true) then return {'already'} end
+  if string.find(row.heard or '', rid, 1, true) then return moved(gate_moved_by(name, rid)) end
   local change = gate_told(cjson.decode(ARGV[6]), now, who, rid)
   if row.state then redis.call('HSET', K.GATE .. name, 'heard', string.sub(rid .. ' ' .. (row.heard or ''), 1, 90)) end
   return moved(change)
