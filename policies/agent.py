@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from proofq.policies.budget import Budget
+from proofq.policies.caps import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,17 +62,21 @@ class Provider:
     probe_s: float = 60.0
     #: What all its agents together may spend.
     budget: tuple[Budget, ...] = ()
+    #: How many attempts of all its agents may run at once, and begin within a time; None: any number.
+    max_running: int | None = None
+    rate: Rate | None = None
 
     def to_dict(self) -> dict[str, JSON]:
         """Give the plain JSON object that `from_dict` reads."""
         plain: dict[str, JSON] = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {**plain, "budget": [one.to_dict() for one in self.budget]}
+        return {**plain, "budget": [one.to_dict() for one in self.budget], "rate": self.rate and self.rate.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, JSON]) -> Provider:
         """Read what `to_dict` gave; unknown keys of a newer writer are left out."""
         known = _known(cls, data)
         known["budget"] = tuple(Budget.from_dict(one) for one in known.get("budget", ()))
+        known["rate"] = Rate.from_dict(known["rate"]) if known.get("rate") else None
         return cls(**known)
 
 
@@ -144,6 +149,9 @@ class AgentSpec:
     unique_for_s: float = 86400.0
     #: What may be spent on one task and by all of them together.
     budget: tuple[Budget, ...] = ()
+    #: How many of its attempts may run at once, and begin within a time; None: any number.
+    max_running: int | None = None
+    rate: Rate | None = None
     #: Of a function agent: `async def`, whose attempts share a process.
     is_async: bool = False
 
@@ -167,6 +175,7 @@ class AgentSpec:
         data["pass_env"] = list(self.pass_env)
         data["must_call"] = list(self.must_call)
         data["budget"] = [one.to_dict() for one in self.budget]
+        data["rate"] = self.rate and self.rate.to_dict()
         data["env"] = dict(self.env)
         data["inputs_schema"] = dict(self.inputs_schema)
         data["proofs"] = [proof.to_dict() for proof in self.proofs]
@@ -180,6 +189,7 @@ class AgentSpec:
         known["pass_env"] = tuple(known.get("pass_env", ()))
         known["must_call"] = tuple(known.get("must_call", ()))
         known["budget"] = tuple(Budget.from_dict(one) for one in known.get("budget", ()))
+        known["rate"] = Rate.from_dict(known["rate"]) if known.get("rate") else None
         known["proofs"] = tuple(Proof.from_dict(proof) for proof in known.get("proofs", ()))
         return cls(**known)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from proofq.policies import budget_declared, input_schema, placeholders, proof_options
+from proofq.policies import budget_declared, caps_declared, input_schema, placeholders, proof_options
 from proofq.policies import declared as values
 from proofq.policies.adapters import ADAPTERS
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Proof, Provider
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _COMMON = frozenset(
     {"name", "lane", "adapter", "provider", "inputs_schema", "cwd", "env", "pass_env", "proofs", "look_first"}
     | {"unproven", "timeout_s", "max_attempts", "max_age_s", "verify_wait_s", "proof_timeout_s", "unique_for_s"}
-    | {"stall_after_s", "reuse", "must_call", "up", "budget"}
+    | {"stall_after_s", "reuse", "must_call", "up", "budget", "max_running", "rate"}
 )
 _KEYS = {
     "command": _COMMON | {"command", "stdin", "inputs"},
@@ -74,6 +74,8 @@ def check_provider(name: JSON, raw: JSON, source: str) -> Provider:
             values.seconds(raw, "slow_call_s", 1.0) if raw.get("slow_call_s") is not None else None,
             values.seconds(raw, "probe_s", usual.probe_s),
             budget_declared.read(raw.get("budget"), task=False),
+            caps_declared.max_running(raw),
+            caps_declared.rate(raw),
         )
     except DeclarationProblem as problem:
         message = f"provider {values.shown_name(name)}: {problem.message}"
@@ -151,6 +153,8 @@ class _Reader:
             reuse=self.reuse(kind),
             must_call=self.must_call(kind, look_first),
             budget=budget_declared.read(raw.get("budget"), task=True),
+            max_running=caps_declared.max_running(raw),
+            rate=caps_declared.rate(raw),
             verify_wait_s=values.seconds(raw, "verify_wait_s", default.verify_wait_s, zero=True),
             proof_timeout_s=values.seconds(raw, "proof_timeout_s", default.proof_timeout_s),
             unique_for_s=values.seconds(raw, "unique_for_s", default.unique_for_s),

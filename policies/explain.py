@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from proofq.policies import classes, gate_words
-from proofq.policies.gate_words import Shut
+from proofq.policies import classes
 from proofq.policies.lifecycle import STATES
 
 
@@ -24,7 +23,7 @@ class Story:
     `failure_reason` its sentence. `taken_over`: the lease was taken from a dead or silent owner. `refused` is the
     last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
     that declare the agent can do for a queued task: free, busy, suspended, draining, nobody where there are none, or
-    paused; gate where only `gate` keeps it waiting;
+    paused; gate where only a gate or a cap keeps it waiting, and `gate` says why and what comes next;
     `ahead`: how many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
     `after`: the (id, state) of the tasks that have yet to end in success before it may run.
     """
@@ -50,7 +49,7 @@ class Story:
     cancel_asked: bool = False
     taken_over: bool = False
     service: str = "free"
-    gate: Shut | None = None
+    gate: tuple[str, str] | None = None
     ahead: int = 0
     refused: tuple[str, str] | None = None
     proofs: Sequence[tuple[str, str]] = field(default_factory=tuple)
@@ -202,7 +201,7 @@ def _service(story: Story) -> tuple[str, str]:
             seen = f" The agent {story.agent} is paused, so none of its tasks is leased.{behind}"
             return seen, f"it waits until somebody resumes the agent (`proofq resume {story.agent}`)"
         case "gate" if story.gate is not None:
-            seen, then = gate_words.waiting(story.gate)
+            seen, then = story.gate
             return f" {seen}{behind}", then
         case "nobody":
             seen = f" No live worker declares the agent {story.agent}.{behind}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 MAJOR: Final = 1
-MINOR: Final = 2
+MINOR: Final = 3
 #: As it is shown, and as a worker's row says it.
 VERSION: Final = f"{MAJOR}.{MINOR}"
 

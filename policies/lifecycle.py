@@ -145,6 +145,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "fence": OWNED,
     "owner": OWNED,
     "slot": OWNED,
+    "caps": OWNED,
     "host": OWNED,
     "cancel": OWNED,
     "trial": OWNED,

@@ -15,7 +15,7 @@ from typing import Any, Final
 from proofq.policies import audit
 from proofq.policies.audit import VIEW_RULES
 from proofq.policies.audit_view import Violation
-from proofq.workers import audit_after, audit_effects, audit_gates, keys
+from proofq.workers import audit_after, audit_caps, audit_effects, audit_gates, keys
 from proofq.workers.reading import reading
 from proofq.workers.record import Task
 from proofq.workers.scripts import DamagedKey
@@ -60,6 +60,8 @@ _TYPES: Final = {
     keys.GATE_CRUMBS: "list",
     keys.GATES: "zset",
     keys.ISOLATED: "hash",
+    keys.RUNNING: "zset",
+    keys.STARTS: "list",
 }
 #: Rules of the audit beside those about one task.
 RULES: Final = {
@@ -72,6 +74,7 @@ RULES: Final = {
     "lease_stale": "an owner holds leases only of tasks that name it",
     "owner_row": "an owner has a row and a deadline, or neither",
     "effect_listed": "effects that were begun and not done are listed as unconfirmed, and no others",
+    "cap_counted": "what is leased under a cap is counted by it",
     "gate": "a gate's breadcrumbs are moves of the table, each from where the last one led, and end where it stands",
 }
 
@@ -171,6 +174,7 @@ class Audit:
             yield from self._rows(prefix, name)
         elif prefix == keys.LEASES:
             yield from self._leases(name)
+            yield from audit_caps.of_owner(self._store, name)
         elif prefix == keys.OWNER:
             yield from self._owner(name)
         elif prefix == keys.STATES:

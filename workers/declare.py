@@ -40,6 +40,8 @@ class Options(TypedDict, total=False):
     look_first: bool
     must_call: Sequence[str]
     reuse: int
+    max_running: int
+    rate: Mapping[str, float | timedelta]
     unproven: bool
     verify_wait_s: float | timedelta
     proof_timeout_s: float | timedelta

@@ -25,7 +25,7 @@ DAMAGED: Final = "damaged"
 SUSPENDED: Final = "suspended"
 
 
-#: What `service` says of agents that workers can serve, were it not for the gate of a provider.
+#: What `service` says of agents that workers can serve, were it not for the gate of a provider or a cap.
 SERVED: Final = frozenset({"free", "busy"})
 #: Seconds for which a version of an agent counts as declared after a worker has last said so: three publications.
 REMEMBERED_S: Final = 1800.0
@@ -60,6 +60,8 @@ class Owner:
     draining_asked: bool = False
     #: The gate of each of its agents that has a provider.
     gates: Mapping[str, str] = field(default_factory=dict)
+    #: The caps of each of its agents that has any, as `policies.caps.words` says them.
+    caps: Mapping[str, str] = field(default_factory=dict)
     #: Why it has no room, in words, where it is full.
     full: str = ""
 
@@ -211,6 +213,7 @@ def _owner(store: Store, owner_id: str, deadline_ms: float, now_ms: int) -> Owne
         layout=row.get("layout", ""),
         draining_asked="drain" in row,
         gates=versions(row, "gates"),
+        caps=versions(row, "caps"),
         full=row.get("full", ""),
     )
 

@@ -1,11 +1,14 @@
-"""Which gates the agents of one worker pass: by their providers, and the keys that its environment holds."""
+"""Which gates the agents of one worker pass, and which caps they meet: by their providers, and the keys that its
+environment holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proofq.policies import caps
 from proofq.policies.agent import AgentSpec, Provider
+from proofq.policies.caps import Cap
 from proofq.workers import gates, keys
 from proofq.workers.gate_reports import GateReports
 from proofq.workers.store import Store
@@ -37,10 +40,22 @@ class GateKeys:
         return {name: self.gate(spec.provider) for name, spec in agents.items() if spec.provider}
 
     def queues(self, agents: Mapping[str, AgentSpec], lane: str) -> list[str]:
-        """The queues of a lane's agents, each with its gate after a blank, as a `Wish` names them."""
-        passed = self.by_agent(agents)
+        """The queues of a lane's agents, each with its gate and its caps, as a `Wish` names them."""
+        passed, met = self.by_agent(agents), self.cap_words(agents)
         of_lane = [(keys.queue_of(lane, name), name) for name, spec in agents.items() if spec.lane == lane]
-        return [f"{queue} {passed[name]}" if name in passed else queue for queue, name in of_lane]
+        return [f"{queue} {passed.get(name, '-')} {met.get(name, '')}".strip() for queue, name in of_lane]
+
+    def cap_words(self, agents: Mapping[str, AgentSpec]) -> dict[str, str]:
+        """The caps of each agent that has any, as the lease step reads them."""
+        return {name: caps.words(met) for name, spec in agents.items() if (met := self._caps(spec))}
+
+    def names(self, agents: Mapping[str, AgentSpec]) -> set[str]:
+        """All gates and caps of these agents, by which somebody rings once there is room again."""
+        met = {cap.name for spec in agents.values() for cap in self._caps(spec)}
+        return met | set(self.by_agent(agents).values())
+
+    def _caps(self, spec: AgentSpec) -> tuple[Cap, ...]:
+        return caps.of_agent(spec, self.providers.get(spec.provider) if spec.provider else None)
 
     def declare(self, store: Store, who: str) -> None:
         """Says that this worker has these keys. Raises RedisUnavailable."""

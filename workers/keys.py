@@ -61,6 +61,11 @@ GATE: Final = PREFIX + "gate:"
 GATE_CRUMBS: Final = PREFIX + "gate-crumbs:"
 #: zset gate -> ms at which a worker last said that it has this key. Gates that nobody names are forgotten.
 GATES: Final = PREFIX + "gates"
+#: zset per cap ("agent:<name>", "provider:<name>"), task id -> ms of its lease: all that is leased under it, at least
+#: (see lua/caps.lua); beside them marks with score 0.
+RUNNING: Final = PREFIX + "running:"
+#: list per cap, ms: the newest starts under it, as many as its rate lets begin. Forgotten long after its time.
+STARTS: Final = PREFIX + "starts:"
 #: hash provider -> JSON {at, who, reason}: providers that are isolated whatever the key. Absent where none is.
 ISOLATED: Final = PREFIX + "isolated"
 #: hash per budget's window ("agent:<name>:<window>", "provider:…"): dimension -> whole number spent; `first`: who finds
@@ -180,6 +185,14 @@ def key(agent: str, digest: str) -> str:
 
 def gate(name: str) -> str:
     return GATE + name
+
+
+def running(cap: str) -> str:
+    return RUNNING + cap
+
+
+def starts(cap: str) -> str:
+    return STARTS + cap
 
 
 def gate_crumbs(name: str) -> str:

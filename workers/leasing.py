@@ -30,8 +30,9 @@ class StaleOwner(Exception):
 class Wish:
     """The next task of the first of `queues` that has one, for a slot of `owner`; `who` and `host` are its worker's.
 
-    Sent again under the same `request` it is given the same task. A queue whose tasks pass a gate has its name after a
-    blank. `later` is told in how many seconds a gate opens that keeps tasks waiting, where nothing else is there.
+    Sent again under the same `request` it is given the same task. After a queue stand the gate that its tasks pass and
+    the caps that they meet, as leasing.lua reads them. `later` is told in how many seconds a gate or a rate lets
+    somebody through, where nothing else is there.
     """
 
     owner: str

@@ -45,8 +45,9 @@ NAMES: Final = (
 
 #: The functions that a script needs beside those of common.lua, by the names of their files.
 PARTS: Final[Mapping[str, Sequence[str]]] = {
-    "lease": ("gates", "leasing"),
-    "settle": ("gates", "incidents", "settling", "leasing"),
+    "lease": ("gates", "caps", "leasing"),
+    "settle": ("gates", "incidents", "caps", "settling", "leasing"),
+    "mend": ("caps",),
     "incident": ("incidents",),
     "gate": ("gates",),
 }

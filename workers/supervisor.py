@@ -134,7 +134,7 @@ class Supervisor:
             lambda spec: fleet.declares_otherwise(store, spec.name, spec.version),
         )
         self._reaper = Reaper(store, door, self._owner, self._host, post.name, agents, self._adopt_later)
-        self._queues = frozenset(queues) | set(hands.gates.by_agent(agents).values())
+        self._queues = frozenset(queues) | hands.gates.names(agents)
         passed = hands.gates.queues(agents, post.lane)
         self._slots = Slots(post.share, passed, store, self._owner, self._attempts, post.name, self._usable)
         self._refunding = Refunding(door, post.lane, agents, hands.spending.providers)
@@ -202,6 +202,7 @@ class Supervisor:
                 {name: spec.version for name, spec in self._agents.items() if spec.lane == self._post.lane}
             ),
             "gates": rq_view.compact(self._hands.gates.by_agent(self._agents)),
+            "caps": rq_view.compact(self._hands.gates.cap_words(self._agents)),
             **hosts.process_fields("supervisor", supervisor),
             **hosts.process_fields("forkserver", forkserver),
         }

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from proofq.policies import budget, lifecycle
 from proofq.policies.failure import Failure
-from proofq.workers import by_state, effects, fleet, gate_view, keys, places
+from proofq.workers import by_state, cap_view, effects, fleet, gate_view, keys, places
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error, UnknownTask
 from proofq.workers.reading import reading
@@ -90,6 +90,18 @@ def item(task: Task) -> dict[str, Any]:
     }
 
 
+def listed(store: Store, tasks: Iterable[Task]) -> Iterator[dict[str, Any]]:
+    """The items of a list, each with what it waits for; of queued tasks that is found out once for each agent."""
+    queued: dict[tuple[str, str], dict[str, Any] | None] = {}
+    for task in tasks:
+        if task.state != lifecycle.QUEUED:
+            yield {**item(task), "waiting_for": waiting_for(store, task)}
+            continue
+        if (key := (task.lane, task.agent)) not in queued:
+            queued[key] = waiting_for(store, task)
+        yield {**item(task), "waiting_for": queued[key]}
+
+
 def newest(store: Store) -> Iterator[Task]:
     """Every task, newest first, a page at a time. Those enqueued meanwhile are left out, none comes twice."""
     offset, before = 0, set[str]()
@@ -148,8 +160,8 @@ def failure(failed: Failure | None) -> dict[str, Any] | None:
 
 
 def waiting_for(store: Store, task: Task) -> dict[str, Any] | None:
-    """What a task waits for: a worker, a slot (all are taken), the gate of its provider, its paused agent, `rq resume`,
-    other tasks, a time or a human; None for none of these."""
+    """What a task waits for: a worker, a slot (all are taken), the gate of its provider, a cap, its paused agent,
+    `rq resume`, other tasks, a time or a human; None for none of these."""
     match task.state:
         case lifecycle.QUEUED:
             return _queued_for(store, task)
@@ -168,8 +180,11 @@ def _queued_for(store: Store, task: Task) -> dict[str, Any] | None:
     if service == "suspended":
         suspended = fleet.suspension(store)
         return {"what": "resume", "name": "rq", "until": iso(suspended.until) if suspended else None}
-    if service in fleet.SERVED and (shut := gate_view.before(store, task.agent, task.lane)) is not None:
-        return gate_view.waiting_for(shut)
+    if service in fleet.SERVED:
+        if (shut := gate_view.before(store, task.agent, task.lane)) is not None:
+            return gate_view.waiting_for(shut)
+        if (reached := cap_view.before(store, task.agent, task.lane)) is not None:
+            return cap_view.waiting_for(reached)
     what = {"nobody": "worker", "draining": "worker", "full": "worker", "busy": "slot", "paused": "paused"}.get(service)
     return {"what": what, "name": task.agent, "until": None} if what else None
 

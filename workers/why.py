@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from proofq.policies import explain, lifecycle
+from proofq.policies import cap_words, explain, gate_words, lifecycle
 from proofq.policies.effects import sentence
 from proofq.policies.explain import Explanation, Story
-from proofq.workers import effects, fleet, gate_view, incidents, task_view
+from proofq.workers import cap_view, effects, fleet, gate_view, incidents, task_view
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error
 from proofq.workers.record import Breadcrumb, Task
@@ -30,9 +30,11 @@ def why(store: Store, task_id: str) -> Explanation:
         return _with_effects(said, task, store)
     story = replace(_story(snapshot, told), ahead=store.ahead_of(task.id, task.queue))
     service = fleet.service(store, task.agent, task.lane)
-    shut = gate_view.before(store, task.agent, task.lane) if service in fleet.SERVED else None
-    if shut is not None:
-        return explain.explain(replace(story, service="gate", gate=gate_view.shut(shut)))
+    if service in fleet.SERVED:
+        if (shut := gate_view.before(store, task.agent, task.lane)) is not None:
+            return explain.explain(replace(story, service="gate", gate=gate_words.waiting(gate_view.shut(shut))))
+        if (reached := cap_view.before(store, task.agent, task.lane)) is not None:
+            return explain.explain(replace(story, service="gate", gate=cap_words.waiting(reached)))
     return explain.explain(replace(story, service=service))
 
 

@@ -149,7 +149,7 @@ def test_tasks_lists_newest_first(inside: Inside, project: Project) -> None:
     times = [item["enqueued_at"] for item in items]
     assert times == sorted(times, reverse=True)
     assert {item["id"] for item in items} == set(ids)
-    assert items[0].keys() == {"id", "agent", "state", "attempt", "class", "fingerprint", "enqueued_at"}
+    assert items[0].keys() == {"id", "agent", "state", "attempt", "class", "fingerprint", "enqueued_at", "waiting_for"}
     assert inside("tasks", "--limit", "2", "--json").document["items"] == items[:2]
     assert len(inside("tasks", "--limit", "0", "--json").document["items"]) == 3
     assert all(task_id in inside("tasks").stdout for task_id in ids)

@@ -27,6 +27,8 @@ class Faults:
         self.on = True
         #: Tasks of this seed wait for others.
         self.follows = False
+        #: Keys that are damaged besides.
+        self.more_keys: list[str] = []
         self._tried = 0
         #: The server does not run.
         self.away = False
@@ -230,7 +232,7 @@ class Faults:
                 keys.TASKS, keys.DUE, keys.AGES, keys.OWNERS, keys.STRAYS, keys.RQ_QUEUES, keys.owner(owner),
                 keys.leases(owner), keys.key("honest", "key-0"), keys.GRANTS + owner,
                 keys.host(self.fleet.by_owner[owner].host), keys.states("work"),
-                *(keys.FOLLOWING, keys.ended("verified"))[: 2 * self.follows],
+                *(keys.FOLLOWING, keys.ended("verified"))[: 2 * self.follows], *self.more_keys,
                 keys.rq_queue(agent), *(keys.rq_registry(status, agent) for status in keys.RQ_REGISTRY),
             ]
         )  # fmt: skip

@@ -21,7 +21,7 @@ from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
-from tests.simulation import gate, told
+from tests.simulation import caps, gate, told
 from tests.simulation.guard import Guard
 from tests.simulation.hub import Hub, Link, Party, Signal, SimClock
 from tests.simulation.network import Network, SimClient, SimRunner
@@ -48,6 +48,8 @@ class Fleet:
         self.isolation_s = isolation_s
         self.drain_s = drain_s
         self.reporting = told.reporting()
+        #: Some agents are under caps.
+        self.capped = False
         self.workers: dict[str, Incarnation] = {}
         self.by_owner: dict[str, Incarnation] = {}
         self.over = False
@@ -119,6 +121,8 @@ class Incarnation(Party):
         self.reaper = Reaper(self.store, self.door, self.owner, self.sim_host, name, agents, self._adopt_later)
         self.queues = [keys.queue_of(spec.lane, agent) for agent, spec in agents.items()]
         self.passed = [f"{name} {gate.NAME}" if name.endswith(gate.AGENT) else name for name in self.queues]
+        if fleet.capped:
+            self.passed = [f"{name} - {said}" if (said := caps.words(name)) else name for name in self.passed]
         self.stopping = False
         self.stopped = False
         self.hurry = False

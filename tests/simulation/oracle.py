@@ -32,7 +32,7 @@ from proofq.workers.errors import RedisUnavailable
 from proofq.workers.record import Breadcrumb
 from proofq.workers.scripts import Argument, DamagedKey, Runner
 from proofq.workers.snapshot import Peek
-from tests.simulation import gate
+from tests.simulation import caps, gate
 from tests.simulation.hub import Broken, Party
 from tests.simulation.lean import LeanClient
 from tests.simulation.told import Told
@@ -75,6 +75,7 @@ class Oracle:
         #: Some tasks pass the gate of a provider.
         self.gated = False
         self._gate = gate.Watch(client)
+        self._caps = caps.Watch(client)
         self.checks = 0
 
     # --- one step --------------------------------------------------------------------------------------------------
@@ -155,6 +156,8 @@ class Oracle:
             if owner in self._buried:
                 raise Broken(f"leased_to_the_dead: {owner} got {task_id}")
             self.look([task_id])
+            if self.fleet.capped and not again:
+                self._caps.granted(self.tasks[task_id].row["agent"], int(answer[3]), self.tasks)
             self._after_its_turn(task_id)
         elif word == "empty":
             held = self._answers.get(("lease", rid))

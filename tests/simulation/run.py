@@ -21,7 +21,7 @@ from proofq.workers.audit import Audit
 from proofq.workers.scripts import RedisRunner
 from proofq.workers.store import Store
 from tests.servers import PrivateServer, binaries
-from tests.simulation import gate
+from tests.simulation import caps, gate
 from tests.simulation.clients import Client
 from tests.simulation.faults import Faults
 from tests.simulation.fleet import Fleet
@@ -48,6 +48,8 @@ RESTARTS = 0.06
 FOLLOWS = 0.35
 #: Share of the seeds with a provider; steps between two looks at its gate by somebody who opens it.
 GATED, OPENED_EVERY = 0.25, 200
+#: Share of the seeds in which some agents are under caps.
+CAPPED = 0.3
 
 
 @dataclass
@@ -125,14 +127,16 @@ class Seed:
         isolation_s = random.choice((12.0, 14.0, 14.0, 16.0))
         self.fleet = Fleet(hub, self.network, world, limits, isolation_s, drain_s=random.choice((0.5, 3.0)))
         self.oracle.fleet = self.fleet
-        hosts = random.choice((("h0", "h0", "h1"), ("h0", "h0", "h1", "h1"), ("h0", "h1", "h2")))
         #: Decided apart, as `follows` below.
+        self.fleet.capped = Random(f"caps {seed}").random() < CAPPED
+        hosts = random.choice((("h0", "h0", "h1"), ("h0", "h0", "h1", "h1"), ("h0", "h1", "h2")))
         self.gated = self.oracle.gated = Random(f"gate {seed}").random() < GATED
         specs = {**SPECS, PROVIDED.name: PROVIDED} if self.gated else SPECS
         for number, host in enumerate(hosts):
             agents = {name: spec for name, spec in specs.items() if number or name != "free"}
             self.fleet.start(f"w{number}", host, random.choice((2, 3)), agents)
         self.faults = Faults(self.fleet, client, server, chance=random.choice((0.015, 0.03, 0.05)))
+        self.faults.more_keys = caps.KEYS if self.fleet.capped else []
         # Each seed leans on some kinds of faults more than on others.
         for kind in list(self.faults.kinds):
             self.faults.kinds[kind] *= random.choice((0, 1, 1, 3))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -27,15 +29,21 @@ def tasks(
 
     store = session.open_store().store
     found = (
-        item
-        for item in map(task_view.item, task_view.newest_in(store, state) if state else task_view.newest(store))
-        if agent in (None, item["agent"])
-        and kind in (None, item["class"])
-        and fingerprint in (None, item["fingerprint"])
+        task
+        for task in (task_view.newest_in(store, state) if state else task_view.newest(store))
+        if agent in (None, task.agent)
+        and kind in (None, task.failure and task.failure.kind)
+        and fingerprint in (None, task.failure and task.failure.fingerprint)
     )
-    listed = itertools.islice(found, limit or None)
+    listed = task_view.listed(store, itertools.islice(found, limit or None))
     if output.as_json:
         output.items(listed)
     else:
         columns = ["id", "agent", "state", "attempt", "class", "enqueued_at"]
-        output.table(columns, ([item[name] for name in columns] for item in listed))
+        rows = ([*(item[name] for name in columns), _what(item["waiting_for"])] for item in listed)
+        output.table([*columns, "waiting_for"], rows)
+
+
+def _what(waits: Mapping[str, Any] | None) -> str | None:
+    """In two words; `proofq why` has the sentence."""
+    return None if waits is None else " ".join(str(part) for part in (waits["what"], waits["name"]) if part)

@@ -11,7 +11,7 @@ local wrong = unfit(id) or misfit({
   {K.TASKS, 'zset'}, {K.DUE, 'zset'}, {K.AGES, 'zset'}, {K.OWNERS, 'zset'}, {K.FOLLOWING, 'zset'}})
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'queue', 'attempt', 'enqueued_at', 'expires_at',
-  'not_before', 'ended_at', 'after_open', 'owner')
+  'not_before', 'ended_at', 'after_open', 'owner', 'caps')
 local state, fence, queue, owner = row[1], row[2] or '', row[3], row[10]
 if not state then return {'missing'} end
 if done_before(id, plan.rid) then return {'already'} end
@@ -46,6 +46,7 @@ end
 -- Its lease, so that its owner, or a reaper once that is silent, settles it.
 if owner and fence ~= '' and RQ_STATUS[state] == 'started' then
   redis.call('HSET', K.LEASES .. owner, id, fence)
+  caps_again(id, row[11] or '', now)
   if not owner_deadline(owner) then redis.call('ZADD', K.OWNERS, now + plan.isolation_ms, owner) end
 end
 

@@ -11,6 +11,7 @@ local change = nil
 if plan.gate and answer[1] == 'done' then change = gate_told(plan.gate, now, plan.who, plan.rid) end
 if plan.gate and answer[1] == 'already' then change = gate_moved_by(plan.gate.name, plan.rid) end
 if ARGV[3] then answer[3] = lease(now, 3) end
+if cap_freed then caps_ring() end
 if change then
   answer[3] = answer[3] or false
   answer[4] = cjson.encode(change)

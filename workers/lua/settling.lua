@@ -17,7 +17,7 @@ local function settle(now, plan)
   local wrong = unfit(id) or misfit({
     {K.DUE, 'zset'}, {K.AGES, 'zset'}, {K.OWNERS, 'zset'}, {K.LEASES .. plan.owner, 'hash'}})
   if wrong then return wrong end
-  local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at', 'cancel')
+  local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'attempt', 'expires_at', 'cancel', 'caps')
   if not row[1] then return {'missing'} end
   local fence, refused = row[2] or '', string.sub(plan.event, 1, 8) == 'refused:'
   -- Who came too late is recorded wherever the task stands by now: it may have moved on since that was looked at.
@@ -63,7 +63,10 @@ local function settle(now, plan)
   write_fields(K.TASK .. id, plan.set, now)
   if #plan.drop > 0 then redis.call('HDEL', K.TASK .. id, unpack(plan.drop)) end
   if next(plan.attempt) then patch_attempt(id, row[3], plan.attempt, now) end
-  if plan.owner ~= '' then redis.call('HDEL', K.LEASES .. plan.owner, id) end
+  if plan.owner ~= '' then
+    redis.call('HDEL', K.LEASES .. plan.owner, id)
+    if row[6] then caps_leave(id, row[6]) end
+  end
 
   local due = nil
   redis.call('ZREM', K.DUE, id)
