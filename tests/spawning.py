@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from proofq.workers.running import Running
 
 ROOT = Path(__file__).parent.parent
+#: Children that a forkserver of tests keeps forked ahead: its first functions are forked, later ones are not.
+STANDBY = 2
 ENV = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
 
 
@@ -27,6 +29,7 @@ def config(owner: str = "owner-a", *, bury_to: Path | None = None, **argument: A
         Preload("tests.process_agents:preload", argument, (str(ROOT),)),
         "tests.process_agents:bury" if bury_to else None,
         {"path": str(bury_to), "owner": owner} if bury_to else {},
+        standby=STANDBY,
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from proofq.workers import file_baseline, proctree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 #: When memory runs out the kernel takes agents before the supervisor; 0 is neutral, 1000 the first to go.
 _OOM_SCORE = b"500"
@@ -57,17 +57,25 @@ def fork(stage: Stage, body: Callable[[], int]) -> int:
     Returns its pid. Raises OSError when the fork itself fails. The child never returns from here: a step that
     fails is said on the report pipe, and whatever escapes ends the process.
     """
+    return fork_early(lambda: (stage, body))
+
+
+def fork_early(await_part: Callable[[], tuple[Stage, Callable[[], int]]]) -> int:
+    """The same for a child that is only told by `await_part`, which runs in it, what its stage and its body are."""
     pid = os.fork()
     if pid:
         return pid
-    code = _EXIT_NOT_STARTED
+    code, report = _EXIT_NOT_STARTED, -1
     try:
+        _leave_parent()
+        stage, body = await_part()
+        report = stage.report
         _take_place(stage)
         code = body()
     except StepFailed as failed:
         said = json.dumps({"start_error": {"errno": failed.errno, "step": failed.step}})
         with suppress(OSError):
-            os.write(stage.report, said.encode("ascii") + b"\n")
+            os.write(report, said.encode("ascii") + b"\n")
     except BaseException as error:  # noqa: BLE001 - the forkserver's loop must never go on in a child
         traceback.print_exception(error)
     finally:
@@ -95,32 +103,30 @@ def execute(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     raise StepFailed(decisive, f"exec {program}")
 
 
-def _take_place(stage: Stage) -> None:
+def _leave_parent() -> None:
     os.setsid()
     _reset_signals()
-    _step("descriptors", lambda: _arrange(stage))
     proctree.become_subreaper()
     os.umask(0o077)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         _raise_oom_score()
-    _enter(stage)
+
+
+def _take_place(stage: Stage) -> None:
+    _step("descriptors", lambda: keep_only(stage.fds, stage.private))
+    _step(f"chdir {stage.cwd}", lambda: os.chdir(stage.cwd))
+    for directory, marker_ns in stage.ticks:
+        _step(f"clock of {directory}", partial(file_baseline.await_tick, directory, marker_ns))
 
 
 def take_place_again(stage: Stage) -> None:
     """The same for a child that is to have another attempt and has put back all else. Raises StepFailed."""
-    _step("descriptors", lambda: _arrange(stage))
     proctree.become_subreaper()
     with suppress(OSError):
         _raise_oom_score()
-    _enter(stage)
-
-
-def _enter(stage: Stage) -> None:
-    _step(f"chdir {stage.cwd}", lambda: os.chdir(stage.cwd))
-    for directory, marker_ns in stage.ticks:
-        _step(f"clock of {directory}", partial(file_baseline.await_tick, directory, marker_ns))
+    _take_place(stage)
 
 
 def _step(name: str, act: Callable[[], None]) -> None:
@@ -138,14 +144,14 @@ def _reset_signals() -> None:
     _signal.pthread_sigmask(_SIG_SETMASK, ())
 
 
-def _arrange(stage: Stage) -> None:
-    """Move the passed descriptors to the child's numbers and close every other one."""
-    above = max(stage.fds) + 1
-    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD, above) for number, fd in stage.fds.items()}
+def keep_only(fds: Mapping[int, int], private: Collection[int]) -> None:
+    """Move descriptors to the numbers they are to have, and close every other one. `private` close at an exec."""
+    above = max(fds) + 1
+    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD, above) for number, fd in fds.items()}
     for number, fd in moved.items():
-        os.dup2(fd, number, inheritable=number not in stage.private)
+        os.dup2(fd, number, inheritable=number not in private)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - descriptors, not paths
-        if int(name) not in stage.fds:
+        if int(name) not in fds:
             # The folder's own descriptor is in the list and closed already.
             with suppress(OSError):
                 os.close(int(name))

@@ -25,6 +25,7 @@ from proofq.workers import proctree, reused_child
 from proofq.workers.fork import Stage, execute, fork, fresh_interpreter, memory_file
 from proofq.workers.guard import OWNER_VARIABLE, PULSE_S, Watchdog
 from proofq.workers.reuse import Pool
+from proofq.workers.standby import Standby
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ _ORPHANS_WITHIN_S = 3.0
 class Child:
     """A process this one has forked, until its end is reported. Times are of CLOCK_BOOTTIME, in seconds.
 
-    `sid` is 0 while it waits for another attempt; `done`: it was killed after its attempt had ended well.
+    `sid` is 0 while it waits for an attempt; `done`: it was killed after its attempt had ended well.
     """
 
     sid: int
@@ -59,10 +60,13 @@ class Child:
 class ForkLoop:
     """Starts, watches and ends children. `owner` is the marker they carry.
 
-    `agents` is None where functions must run in fresh interpreters, which load them by `preload`.
+    `agents` is None where functions must run in fresh interpreters, which load them by `preload`; `standby` is how many
+    children it keeps forked ahead.
     """
 
-    def __init__(self, channel: Channel, owner: str, preload: Preload, agents: Agents | None, clock: Clock) -> None:
+    def __init__(
+        self, channel: Channel, owner: str, preload: Preload, agents: Agents | None, clock: Clock, standby: int
+    ) -> None:
         self._channel = channel
         self._owner = owner
         self._preload = preload
@@ -71,6 +75,7 @@ class ForkLoop:
         self._watchdog = Watchdog()
         self._children: dict[int, Child] = {}
         self._reused = Pool()
+        self._standby = Standby(standby, agents)
         self._ended: list[Child] = []
         self._wake, wake_write = socket.socketpair()
         self._wake.setblocking(False)
@@ -91,9 +96,12 @@ class ForkLoop:
         selector.register(self._wake, selectors.EVENT_READ)
         try:
             while not self._over:
-                for key, _ in selector.select(self._pause()):
+                ready = selector.select(0 if self._standby.short else self._pause())
+                for key, _ in ready:
                     self._ready(key.fileobj)
                 self._look_after()
+                if not ready and self._standby.short:
+                    self._fork_ahead()
                 self._channel.flush()
         except Exception:
             # A guard must not leave by the back door: what is below it would live on.
@@ -164,7 +172,7 @@ class ForkLoop:
     def _spawn(self, body: Mapping[str, Any], fds: list[int]) -> None:
         body = {**body, "env": {**body["env"], OWNER_VARIABLE: self._owner}}
         try:
-            pid = self._reused.hand_over(body, fds) if "reuse" in body else None
+            pid = (self._reused if "reuse" in body else self._standby).hand_over(body, fds)
             pid = pid or self._fork_on_stage(body, fds)
         except OSError as error:
             self._say("spawned", body["sid"], pid=None, errno=error.errno or 0)
@@ -173,6 +181,14 @@ class ForkLoop:
         self._children[pid] = Child(body["sid"], pid)
         # A zombie still shows its start time, and only this process can reap it.
         self._say("spawned", body["sid"], pid=pid, start_ticks=process.start_ticks if process else 0)
+
+    def _fork_ahead(self) -> None:
+        try:
+            pid = self._standby.fill()
+        except OSError:
+            self._standby.give_up()
+        else:
+            self._children[pid] = Child(0, pid)
 
     def _fork_on_stage(self, body: Mapping[str, Any], fds: list[int]) -> int:
         private = {body["report"]} if body["payload"] is None else {body["report"], body["payload"]}
@@ -248,6 +264,7 @@ class ForkLoop:
             if one is not None:
                 one.usage = self._reused.spent(pid, usage)
                 self._reused.forget(pid)
+                self._standby.forget(pid)
             if one is not None and one.sid:
                 one.status, one.ended_at = 0 if one.done else status, now
                 self._ended.append(one)

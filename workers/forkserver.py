@@ -45,6 +45,8 @@ class Config:
     bury_argument: Mapping[str, Any] = field(default_factory=dict)
     #: None before agents were loaded; the modules that left a thread, once that is known to be so.
     threads: tuple[str, ...] | None = None
+    #: Children that are kept forked ahead of their attempts.
+    standby: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON object with exactly this class's field names."""
@@ -54,6 +56,7 @@ class Config:
             "bury": self.bury,
             "bury_argument": dict(self.bury_argument),
             "threads": None if self.threads is None else list(self.threads),
+            "standby": self.standby,
         }
 
     @classmethod
@@ -66,6 +69,7 @@ class Config:
             data["bury"],
             data["bury_argument"],
             None if threads is None else tuple(threads),
+            data["standby"],
         )
 
 
@@ -99,7 +103,7 @@ def main() -> None:
     time.tzset()
     gc.collect()
     gc.freeze()
-    loop = ForkLoop(channel, config.owner, config.preload, agents, SystemClock())
+    loop = ForkLoop(channel, config.owner, config.preload, agents, SystemClock(), config.standby)
     over = loop.run()
     if over == "shutdown":
         return

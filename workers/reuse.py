@@ -74,7 +74,7 @@ class Pool:
             member = max(idle, key=lambda one: one.idle_since or 0.0)
             idle.remove(member)
             # Whoever was continued by somebody else may have done anything since it was looked at.
-            if _stands_alone(member.pid) and _sent(member.channel, body, fds):
+            if _stands_alone(member.pid) and member.channel.offer(dict(body), fds):
                 member.idle_since = None
                 member.left -= 1
                 proctree.send(member.pid, signal.SIGCONT)
@@ -126,14 +126,6 @@ class Pool:
         # Nothing is below it, or it would not be idle.
         member.key = ""
         proctree.send(member.pid, signal.SIGKILL)
-
-
-def _sent(channel: Channel, body: Mapping[str, Any], fds: Sequence[int]) -> bool:
-    try:
-        channel.send(dict(body), fds, timeout_s=0)
-    except (OSError, WireError):
-        return False
-    return True
 
 
 def _stands_alone(pid: int) -> bool:

@@ -54,6 +54,8 @@ _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 #: Seconds after which an attempt is tried again that may not start beside a process of an earlier one.
 ALIVE_AGAIN_S = 5.0
 
+#: Children forked ahead of their attempts, at most: more are only wanted where several leases come at once.
+MAX_STANDBY = 2
 DESCRIBE = "proofq.workers.serve:describe"
 
 
@@ -98,7 +100,8 @@ def _serve(options: argparse.Namespace) -> int:
     left = guard.sweep_abandoned()
     if left:
         log.error("survivors", extra={"pids": left})
-    spawner = Spawner(_forkserver_config(mine, url, owner_id), on_guard_lost, lifeline=options.lifeline_fd)
+    config = _forkserver_config(mine, url, owner_id, options.slots)
+    spawner = Spawner(config, on_guard_lost, lifeline=options.lifeline_fd)
     spawner.start()
     try:
         client = connection.connect(url)
@@ -117,10 +120,11 @@ def _serve(options: argparse.Namespace) -> int:
         spawner.close()
 
 
-def _forkserver_config(mine: project.Project, url: str, owner_id: str) -> Config:
+def _forkserver_config(mine: project.Project, url: str, owner_id: str, slots: int) -> Config:
     marker = OwnerMarker(owner_id, proctree.identity(os.getpid()))
     preload = Preload("proofq.workers.project:preload", mine.preload_argument(), (str(mine.root),))
-    return Config(marker.text, preload, bury.FUNCTION, bury.argument(url, owner_id, hosts.host_id()))
+    standby = min(slots, MAX_STANDBY)
+    return Config(marker.text, preload, bury.FUNCTION, bury.argument(url, owner_id, hosts.host_id()), standby=standby)
 
 
 def _declared(spawner: Spawner, root: Path) -> dict[str, AgentSpec]:

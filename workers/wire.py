@@ -129,6 +129,14 @@ class Channel:
                 continue
             frame, fds = frame[sent:], ()
 
+    def offer(self, body: dict[str, Any], fds: Sequence[int] = ()) -> bool:
+        """Send one message if all of it goes at once. After a False the channel is of no more use."""
+        try:
+            self.send(body, fds, timeout_s=0)
+        except (OSError, WireError):
+            return False
+        return True
+
     def put(self, body: dict[str, Any]) -> None:
         """Queue one message and write what goes at once. A peer that is gone sets `eof`."""
         self.queue(body)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from proofq.workers import proctree
+from proofq.workers import proctree, standby
 
 #: The environment variable that everything a site starts carries: "<site>.<number of the worker>", three digits.
 MARK = "PQ_SITE_MARK"
@@ -20,12 +20,12 @@ _ROLES = {
     _FORKSERVER: "forkserver",
     "proofq.workers.verifier": "verifier",
 }
-ROLES = (*_ROLES.values(), "child")
+ROLES = (*_ROLES.values(), "standby", "child")
 
 
 @dataclass(frozen=True)
 class Found:
-    """One process of a worker. `role`: launcher, supervisor, forkserver, verifier, or child (all else below)."""
+    """One process of a worker. `role`: one of ROLES, "child" for all that is none of the others."""
 
     pid: int
     ppid: int
@@ -69,9 +69,14 @@ def of_worker(mark: str) -> list[Found]:
         if pid in processes and line:
             # A forked child shows the command line of the forkserver it was forked from.
             forked = _FORKSERVER in line and _FORKSERVER in lines.get(processes[pid].ppid, "")
-            role = "child" if forked else next((role for word, role in _ROLES.items() if word in line), "child")
+            role = _forked(pid) if forked else next((role for word, role in _ROLES.items() if word in line), "child")
             found.append(Found(pid, processes[pid].ppid, processes[pid].start_ticks, role))
     return sorted(found, key=lambda one: (ROLES.index(one.role), one.start_ticks))
+
+
+def _forked(pid: int) -> str:
+    """A child that has not been given its attempt yet has a name of its own."""
+    return "standby" if _read(pid, "comm").strip() == standby.NAME else "child"
 
 
 def of_site(site: str, root: Path) -> list[int]:
