@@ -163,6 +163,9 @@ def _ours(facts: ErrorFacts, outermost: bool) -> Judgement | None:
         return Judgement(facts, "budget", "task", Strength.WORD)
     if "EffectUnknown" in facts.names:
         return Judgement(facts, "effect_unknown", "task", Strength.WORD)
+    inside = looking.attribute(facts.error, "failure") if "ErrorInside" in facts.names else None
+    if isinstance(inside, Failure):
+        return Judgement(facts, inside.kind, inside.source, Strength.WORD, inside.retry_after_s)
     kind = "bad_input" if "BadInput" in facts.names else "unverified" if "NotProven" in facts.names else None
     return Judgement(facts, kind, "task", Strength.WORD) if kind and outermost else None
 

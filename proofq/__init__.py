@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proofq.workers.errors import DeclarationError as DeclarationError
     from proofq.workers.errors import EffectUnknown as EffectUnknown
     from proofq.workers.errors import Error as Error
+    from proofq.workers.errors import ErrorInside as ErrorInside
     from proofq.workers.errors import KeyConflict as KeyConflict
     from proofq.workers.errors import NotBuilt as NotBuilt
     from proofq.workers.errors import NotDone as NotDone
@@ -41,6 +42,7 @@ __all__ = [
     "DeclarationError",
     "EffectUnknown",
     "Error",
+    "ErrorInside",
     "KeyConflict",
     "NotBuilt",
     "NotDone",
@@ -74,6 +76,7 @@ _PLACES = {
     "DeclarationError": "proofq.workers.errors:DeclarationError",
     "EffectUnknown": "proofq.workers.errors:EffectUnknown",
     "Error": "proofq.workers.errors:Error",
+    "ErrorInside": "proofq.workers.errors:ErrorInside",
     "KeyConflict": "proofq.workers.errors:KeyConflict",
     "NotBuilt": "proofq.workers.errors:NotBuilt",
     "NotDone": "proofq.workers.errors:NotDone",

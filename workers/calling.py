@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import pybreaker
 
-from proofq.policies import backoff, breaker, gate
+from proofq.policies import answers, backoff, breaker, gate
 from proofq.policies.classify import classify
 from proofq.policies.gate import Admission, Told
 from proofq.workers.clock import SystemClock
 from proofq.workers.doing import Doing, later, now
-from proofq.workers.errors import BadInput, LeaseLost, RedisUnavailable
+from proofq.workers.errors import BadInput, ErrorInside, LeaseLost, RedisUnavailable
 
 #: Seconds within which the gate must answer; after that the call is made without having been let through.
 ASK_WITHIN_S: Final = 5.0
@@ -82,7 +82,8 @@ class GateBreaker(pybreaker.CircuitBreaker):
     """The gate of one provider, as one attempt sees it. Any thread, any task may call.
 
     `awaits`: it is an async attempt's, so that `call` gives something to await. Raises GateClosed, whatever the
-    function raises, and LeaseLost where the attempt is being stopped.
+    function raises, ErrorInside where its answer of status 200 is an error that shuts gates, and LeaseLost where the
+    attempt is being stopped.
     """
 
     def __init__(self, provider: str, ask: Callable[[str, dict[str, Any], float], Any], *, awaits: bool) -> None:
@@ -124,15 +125,25 @@ class GateBreaker(pybreaker.CircuitBreaker):
         begun_s = time.monotonic()
         try:
             value = yield do
+            self._look_inside(value)
         except BaseException as error:
             yield from self._tell(admitted, self._told_by(error), time.monotonic() - begun_s)
             for listener in notified:
                 listener.failure(self, error)
             raise
-        yield from self._tell(admitted, Told("answered"), time.monotonic() - begun_s)
+        # A response of a status that nobody raised says so to whoever called, and to the gate here.
+        refused = answers.failure_of_status(value, _now())
+        told = Told("answered") if refused is None else gate.told_by(refused)
+        yield from self._tell(admitted, told, time.monotonic() - begun_s)
         for listener in notified:
             listener.success(self)
         return value
+
+    def _look_inside(self, answer: object) -> None:
+        """Raises ErrorInside for one that nobody can use, where that is the provider's doing."""
+        failure = answers.failure_in(answer, _now())
+        if failure is not None and gate.told_by(failure).kind not in ("answered", "nothing"):
+            raise ErrorInside(str(self.name), failure, answer)
 
     def _let_in(self) -> Doing:
         """What the gate said when it let the call through; None where nobody could be asked."""
@@ -166,7 +177,7 @@ class GateBreaker(pybreaker.CircuitBreaker):
     def _told_by(self, error: BaseException) -> Told:
         if isinstance(error, Exception) and not self.is_system_error(error):
             return Told("answered")
-        return gate.told_by(classify(error, "run", SystemClock().wall().timestamp()))
+        return gate.told_by(classify(error, "run", _now()))
 
     def _tell(self, admitted: Any, told: Told, took_s: float) -> Doing:
         """Tell the gate what it must hear; of a call that is being cancelled that must not be waited for long."""
@@ -185,6 +196,10 @@ class GateBreaker(pybreaker.CircuitBreaker):
             yield partial(self._ask, "gate.tell", said, ASK_WITHIN_S)
         except RedisUnavailable as problem:
             _warn(f"the gate of {self.name} was not told that a call {told.kind}: {problem}")
+
+
+def _now() -> float:
+    return SystemClock().wall().timestamp()
 
 
 def _pause(seconds: float, *, awaits: bool) -> Any:

@@ -11,6 +11,7 @@
     ├── LeaseLost          1   an attempt acts for a task that is not its own any more
     ├── EffectUnknown      1   `ctx.once`: it was begun, and nobody knows whether it was done
     ├── BudgetReached      1   nothing is left of a budget: what was to be spent must not be
+    ├── ErrorInside        1   `ctx.call`: the provider answered with an error inside a 200; carries `.answer`
     ├── NotDone            1   raised in `ctx.once`: nothing was done, it may be tried again
     ├── OtherLayout        2   what Redis holds is laid out for another version of proofq
     ├── UnknownTask        1   no task has this id
@@ -107,6 +108,20 @@ class BudgetReached(Error):
     """
 
     kind = "budget_reached"
+
+
+class ErrorInside(Error):
+    """Raised by `ctx.call`: a provider's answer of status 200 is an error, which the function that asked handed on.
+
+    `.answer` is what the function gave; `.failure` what it stands for, which is the attempt's unless it is caught.
+    """
+
+    kind = "error_inside"
+
+    def __init__(self, provider: str, failure: Any, answer: object) -> None:
+        super().__init__(f"{provider} answered with {failure.kind} inside a success: {failure.reason}")
+        self.failure = failure
+        self.answer = answer
 
 
 class NotDone(Error):

@@ -28,9 +28,9 @@ import proofq
 PROOFS = [proofq.proofs.file("{out}", min_bytes=1)]
 
 
-def _ask() -> None:
+def _ask() -> bytes:
     request = urllib.request.Request("URL", headers={"Authorization": os.environ.get("MOODY_KEY", "")})
-    urllib.request.urlopen(request, timeout=20).read()
+    return urllib.request.urlopen(request, timeout=20).read()
 
 
 @proofq.agent(provider="moody", timeout_s=60, proofs=PROOFS)

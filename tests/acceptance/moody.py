@@ -20,6 +20,8 @@ class Moody:
     def __init__(self) -> None:
         self.refuse: Callable[[str, int], tuple[int, dict[str, str]] | None] = lambda _key, _number: None
         self.work_s = WORK_S
+        #: What stands in an answer of status 200.
+        self.body = b""
         #: Requests that came and have not been answered yet.
         self.waiting = 0
         self._lock = threading.Lock()
@@ -80,11 +82,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         with contextlib.suppress(OSError):
             status, headers = self.server.moody.answer(self.headers.get("Authorization", ""))
+            body = self.server.moody.body if status == 200 else b""
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *said: object) -> None:
         """Nothing."""

@@ -105,6 +105,24 @@ def test_calls_pass_the_gate_too(agent: str) -> None:
     assert found.sent <= 4 + 3 + 3
 
 
+def test_s50_an_error_inside_a_200_counts(site: Gated) -> None:
+    """A key that is refused so is asked about once more, by functions and by async agents; no attempt is counted."""
+    site.provider.body = b'{"error": {"code": "invalid_api_key", "message": "no such key"}}'
+    site.start(4).wait_ready(60.0)
+    ids = [*site.enqueue(3, "calls"), *site.enqueue(3, "awaits")]
+    site.wait_gate(gate.HELD)
+    # A key that nobody has seen is asked about one at a time.
+    assert len(site.provider.requests()) == 2
+    assert site.pages() == 1
+    site.provider.body = b'{"choices": ["an answer that speaks of invalid_api_key"]}'
+    _said(site, "gate", "open", "moody")
+    site.wait_verified(ids, 30.0)
+    begun, counted = site.attempts(ids)
+    assert (begun, counted) == (len(ids) + 2, len(ids))
+    classes = {one.get("class") for task_id in ids for one in site.site.snapshot(task_id).attempts}
+    assert classes == {"auth", None}
+
+
 def test_a_call_that_is_not_let_through_costs_no_attempt(site: Gated) -> None:
     """The agent names no provider, so it is leased: its call is refused, and its task waits, uncounted."""
     site.workers(1, slots=2)

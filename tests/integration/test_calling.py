@@ -8,12 +8,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import pybreaker
 import pytest
 
 from proofq.policies.classify import classify
 from proofq.workers.calling import GateBreaker, GateClosed
-from proofq.workers.errors import BadInput, LeaseLost, NoAnswer
+from proofq.workers.errors import BadInput, ErrorInside, LeaseLost, NoAnswer
 
 IN = {"in": True, "state": "open", "gate": "p:k", "epoch": 3, "probe": False, "watched": False, "slow_s": None}
 TRIPPED = {"in": False, "state": "tripped", "wait_s": 17.0, "reason": "503", "own": False}
@@ -101,6 +102,55 @@ def test_a_failure_is_told_by_its_class_and_raised_as_it_was() -> None:
     with pytest.raises(ZeroDivisionError):
         _breaker(desk).call(lambda: 1 / 0)
     assert len(desk.told) == 1
+
+
+REFUSED: dict[str, Any] = {"error": {"code": "invalid_api_key", "message": "no such key"}}
+BUSY: dict[str, Any] = {"error": {"code": 502, "message": "busy", "metadata": {"retry_after": 7}}}
+
+
+@pytest.mark.parametrize(("answer", "told"), [(REFUSED, ("refused", None)), (BUSY, ("failed", 7.0))])
+def test_an_error_inside_a_success_is_a_failure(answer: Any, told: tuple[str, float | None]) -> None:
+    """Of functions and of coroutines: told by its class, and raised with the answer, since nobody can use it."""
+
+    async def asks() -> Any:
+        return answer
+
+    desk, noted = Desk(IN), Notes()
+    sync, async_ = _breaker(desk), GateBreaker("p", desk.later, awaits=True)
+    sync.add_listener(noted)
+    with pytest.raises(ErrorInside) as caught:
+        sync.call(lambda: answer)
+    assert caught.value.answer is answer
+    assert classify(caught.value).kind == caught.value.failure.kind
+    with pytest.raises(ErrorInside):
+        asyncio.run(async_.call(asks))
+    assert [(one["kind"], one["wait_s"]) for one in desk.told] == [told, told]
+    assert noted.noted == ["before", "failure:ErrorInside"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"message": "invalid_api_key"}]},
+        "Error: 401 Unauthorized",
+        {"error": {"code": "invalid_value", "message": "bad temperature"}},
+        {"error": {"code": "content_filter", "message": "refused"}},
+        {"error": {"code": "E1", "message": "of no known kind"}},
+    ],
+)
+def test_what_is_no_trouble_of_the_providers_is_handed_on(answer: Any) -> None:
+    """An answer, a text about errors, an input that it did not like, a refusal, and what nobody knows."""
+    desk = Desk(IN)
+    assert _breaker(desk).call(lambda: answer) is answer
+    assert desk.told == []
+
+
+def test_a_response_of_a_bad_status_is_told_and_handed_on() -> None:
+    """Whoever asked sees its status, and may want to; the gate hears of it all the same."""
+    desk = Desk(IN)
+    response = httpx.Response(429, headers={"Retry-After": "9"})
+    assert _breaker(desk).call(lambda: response) is response
+    assert [(one["kind"], one["wait_s"]) for one in desk.told] == [("limited", 9.0)]
 
 
 def test_a_closed_gate_is_pybreakers_error_and_no_new_failure() -> None:

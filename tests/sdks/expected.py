@@ -64,8 +64,8 @@ HTTP: Final[dict[str, Found]] = {
     "gateway_page": OVERLOADED,
     "half_json": NO_ANSWER,
     "nothing": NO_ANSWER,
-    "inside_200_key": None,
-    "inside_200_limit_after": None,
+    "inside_200_key": AUTH,
+    "inside_200_limit_after": LIMITED,
     "stream: stream_cut": NETWORK,
     "stream: stream_stall": TIMEOUT,
     "stream: stream_error": OVERLOADED,
@@ -85,7 +85,7 @@ _NO_BODY: Final[dict[str, Found]] = {
     **dict.fromkeys(("context", "too_large", "refusal"), BAD),
     "refusal_403": AUTH,
 }
-#: An error object with a 200 reaches the caller as an answer without choices, which his own code stumbles over.
+#: An error object with a 200 of which the client keeps nothing: its caller's own code stumbles over what is left.
 _STUMBLED: Final[dict[str, Found]] = dict.fromkeys(("inside_200_key", "inside_200_limit_after"), CRASH)
 #: The dialect has no time for a plan's window, and no word for a body that is too large.
 _NO_WINDOW: Final[dict[str, Found]] = {"window": QUOTA}
@@ -94,12 +94,15 @@ _ITS_OWN: Final[dict[str, Found]] = dict.fromkeys(("page", "half_json", "nothing
 
 #: Client -> where it differs from `HTTP`, and why.
 DIFFERS: Final[dict[str, dict[str, Found]]] = {
-    "openai": _STUMBLED,
-    "openai async": _STUMBLED,
-    "groq": _STUMBLED,
+    "openai": {},
+    "openai async": {},
+    "groq": {},
     "anthropic": _NO_WINDOW,
-    # Google says the wait in RetryInfo, and has no word for an empty answer.
-    "google-genai": {**_NO_WINDOW, **_PLAIN_413, "limit_prose": ("rate_limited", "provider", 34.07), "nothing": None},
+    # Google says the wait in RetryInfo, and has no word for an empty answer, nor for an error inside one.
+    "google-genai": {
+        **_NO_WINDOW, **_PLAIN_413, "limit_prose": ("rate_limited", "provider", 34.07),
+        **dict.fromkeys(("nothing", *_STUMBLED), None),
+    },
     "mistralai": {
         **_NO_WINDOW, **_PLAIN_413, **_ITS_OWN, "inside_200_key": AUTH,
         "inside_200_limit_after": ("rate_limited", "provider", 120), "stream: stream_garbage": ITS_NO_ANSWER,
@@ -119,7 +122,7 @@ DIFFERS: Final[dict[str, dict[str, Found]]] = {
         **dict.fromkeys(("cut", "gzip", "page", "half_json", "nothing"), CRASH),
         "stream: stream_error": LIMITED, "stream: stream_garbage": NETWORK,
     },
-    "huggingface_hub": {**_NO_WINDOW, **_PLAIN_413, **_STUMBLED},
+    "huggingface_hub": {**_NO_WINDOW, **_PLAIN_413},
     "ollama": {
         **_NO_WINDOW, **_PLAIN_413, **_NO_HEADERS, **dict.fromkeys(_STUMBLED, NO_ANSWER),
     },
@@ -140,11 +143,9 @@ DIFFERS: Final[dict[str, dict[str, Found]]] = {
     "requests retrying": {
         **_ITS_OWN, **_NO_HEADERS, **dict.fromkeys(("limit_prose", "credit", "window"), LIMITED),
     },
-    # It raises for the statuses that it was told to retry, and says no more than which.
-    "urllib3": {
-        **_NO_HEADERS, **_NO_BODY,
-        **dict.fromkeys(("pay", "context", "too_large", "refusal", "bad", "quotes", "missing", "unprocessable"), None),
-    },
+    # It raises for the statuses that it was told to retry, and says no more than which; what it does not raise for
+    # comes as an answer, with the error inside.
+    "urllib3": {**_NO_HEADERS, **_NO_BODY, **{name: HTTP[name] for name in ("context", "too_large", "refusal")}},
     "urllib": {**_NO_BODY, "gzip": NO_ANSWER},
     "aiohttp": {**_NO_BODY, "page": ITS_NO_ANSWER, "nothing": None},
     "aiohttp total": {**_NO_BODY, "page": ITS_NO_ANSWER, "nothing": None},

@@ -20,7 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from proofq.policies.answers import failure_in
 from proofq.policies.classify import classify
+from proofq.workers.errors import ErrorInside
 from tests.sdks import bodies, http_clients, local_clients, rpc_clients, sdk_clients, store_clients
 from tests.sdks.server import FaultServer
 
@@ -67,10 +69,14 @@ def _group(situations: Iterator[tuple[str, Callable[[], Any]]]) -> Iterator[dict
 
 
 def judged(library: str, situation: str, provoke: Callable[[], Any]) -> dict[str, Any]:
-    """What classify makes of what `provoke` raises, and what it cost and did."""
+    """What classify makes of what `provoke` raises, and what it cost and did; an error inside an answer is raised as
+    `ctx.call` does."""
     began = time.perf_counter()
     try:
         said = provoke()
+        inside = failure_in(said, NOW)
+        if inside is not None:
+            raise ErrorInside(library, inside, said)
     except BaseException as error:  # noqa: BLE001 - whatever it is
         return _judged(library, situation, error) | {"raised_after_s": round(time.perf_counter() - began, 3)}
     return {"library": library, "situation": situation, "raised": None, "said": repr(said)[:200]}

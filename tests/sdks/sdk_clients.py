@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from proofq.policies.answers import failure_in
+
 #: Of the clients; what hangs, hangs for longer.
 TIMEOUT_S = 0.6
 TALK: Any = [{"role": "user", "content": "x"}]
@@ -28,7 +30,10 @@ class Client:
 
 
 def _checked(said: Any) -> Any:
-    """A login page comes as text, an error inside a 200 as an answer without one: who receives it must look."""
+    """A login page comes as text, an error inside a 200 as an answer without one: who receives it must look, if nobody
+    else does."""
+    if failure_in(said) is not None:
+        return said
     if isinstance(said, str):
         return json.loads(said)
     if getattr(said, "choices", ()) is None:
