@@ -1,7 +1,7 @@
 """How long somebody asked us to wait: from headers, a body or prose, in seconds. Nobody said so: None, never a guess.
 
-A time of day needs to know what time it is. An answer's own Date header says so best, since it is of the clock that
-named the time; else `now` (seconds since 1970), and without either a time of day says nothing.
+A moment needs to know what time it is. An answer's own Date header says so best, since it is of the clock that named
+the moment; else `now` (seconds since 1970), and without either a moment says nothing. Times of day are `day_times`'.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+
+from proofq.policies import day_times
 
 #: Longer waits are mistakes; a failure carries less than this.
 _LONGEST_S: Final = 1e12
@@ -39,8 +41,11 @@ _DELAY: Final = re.compile(r"retry_?delay[\"']?\s*[:=]\s*[\"'](\d+(?:\.\d+)?)s[\
 _HTTP_DATE: Final = re.compile(
     r"\bretry-after[\"']?\s*[:=]\s*[\"']?([a-z]{3},? \d\d? [a-z]{3} \d{4} \d\d:\d\d:\d\d gmt)\b", re.IGNORECASE
 )
-#: Claude's plan window: "usage limit reached|1753441200".
-_EPOCH: Final = re.compile(r"\|(\d{10})\b")
+#: Seconds or milliseconds since 1970. Claude's plan window, "usage limit reached|1753441200" and
+#: `"resetsAt":1753441200`, and ChatGPT's `"resets_at"`.
+_EPOCH: Final = re.compile(
+    r"(?:\||\bresets?_?at[\"']?\s*[:=]\s*[\"']?|\bresets? at )(\d{10}|\d{13})(?![\w.])", re.IGNORECASE
+)
 _DATE: Final = re.compile(r"\b(?:resets?|again|until)\s+(?:at|on)?\s*(\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d))")
 
 #: A bucket's reset counts where its remaining is 0: (remaining, reset), lower case.
@@ -93,7 +98,8 @@ def of_text(text: str, now: float | None) -> float | None:
     said += [_number(found[1]) for found in _NAMED.finditer(text)]
     said += [_number(found[1]) for found in _DELAY.finditer(text)]
     if now is not None:
-        said += [_until(float(found[1]), now) for found in _EPOCH.finditer(text)]
+        said += [_moment(found[1], now) for found in _EPOCH.finditer(text)]
+        said += map(_sane, day_times.of_text(text, now))
         said += [_until(_epoch_of(found[1]), now) for found in _DATE.finditer(text)]
         said += [_until(_epoch_of(found[1], http=True), now) for found in _HTTP_DATE.finditer(text)]
     return _longest(said)
@@ -123,7 +129,7 @@ def _in_body(body: object, now: float | None, depth: int) -> Iterator[float | No
         match name:
             case "retryDelay" | "retry_delay" | "retry_after" | "retry_after_seconds" | "resets_in_seconds":
                 yield of_value(value)
-            case "resets_at":
+            case "resets_at" | "resetsAt":
                 yield _until(_any_epoch(value), now)
             case "headers" if isinstance(value, dict):
                 # OpenRouter hands the headers of whom it asked on inside the body.

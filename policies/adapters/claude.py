@@ -47,7 +47,7 @@ def outcome(ending: Ending, document: bool) -> Claim | Failure:
     printed = lines.read(ending.stdout_end)
     if isinstance(printed, str):
         return malformed(printed) if ending.exit_code == 0 else exited(ending)
-    failure = _failure(printed, ending.transcript_end)
+    failure = _failure(printed, ending.transcript_end, ending.at)
     if failure is not None:
         return failure
     if ending.exit_code != 0:
@@ -82,7 +82,7 @@ def live(line: bytes) -> Heard:
     return provider_errors.failure(said.status, said.word, text, said.asked_s)
 
 
-def _failure(printed: lines.Printed, transcript_end: bytes) -> Failure | None:
+def _failure(printed: lines.Printed, transcript_end: bytes, now: float | None) -> Failure | None:
     """What it says of itself that speaks against a success."""
     result = printed.result
     subtype, text = str(result.get("subtype"))[:_KEPT_TEXT], _text(result)
@@ -91,7 +91,7 @@ def _failure(printed: lines.Printed, transcript_end: bytes) -> Failure | None:
     if subtype == _NO_FIT:
         return malformed("it gave up making its answer fit the schema it was given")
     if result.get("is_error") is not False or subtype != "success":
-        return _provider_failure(printed, subtype, text)
+        return _provider_failure(printed, subtype, text, now)
     denied = result.get("permission_denials")
     if denied:
         # As declared it will be denied again: to try once more helps as little as with an input that is wrong.
@@ -111,13 +111,13 @@ def _failure(printed: lines.Printed, transcript_end: bytes) -> Failure | None:
     return None
 
 
-def _provider_failure(printed: lines.Printed, subtype: str, text: str) -> Failure:
+def _provider_failure(printed: lines.Printed, subtype: str, text: str, now: float | None) -> Failure:
     result = printed.result
     status = result.get("api_error_status")
     status = status if type(status) is int else None
     said = text or "; ".join(str(each)[:200] for each in lines.listed(result, "errors")) or subtype
     wait_s = printed.asked_wait_s if printed.asked_status == status else None
-    return provider_errors.failure(status, printed.error, said, wait_s)
+    return provider_errors.failure(status, printed.error, said, wait_s, now)
 
 
 def _text(result: Mapping[str, Any]) -> str:

@@ -61,9 +61,10 @@ def outcome(ending: Ending, document: bool) -> Claim | Failure:
     """A claim only of a turn that was completed with a message, and none that failed; `document`: the message is it."""
     turn = _read(ending.stdout_end)
     if turn.failed is not None:
-        return _failure(turn.failed or turn.error)
+        return _failure(turn.failed or turn.error, ending.at)
     if ending.exit_code != 0:
-        return _failure(turn.error) if turn.error and ending.exit_code is not None else exited(ending, ending.streams)
+        told = turn.error and ending.exit_code is not None
+        return _failure(turn.error, ending.at) if told else exited(ending, ending.streams)
     if turn.ends == 0:
         return malformed("it ended without turn.completed: its turn was cut off, or it was not run with --json")
     if not turn.message.strip():
@@ -110,15 +111,14 @@ def _read(printed: bytes) -> _Turn:
     return turn
 
 
-def _failure(words: str) -> Failure:
+def _failure(words: str, now: float | None = None) -> Failure:
     text = _PLACE.sub("", words)
     found = _STATUS.search(text)
     own = next((kind for word, kind in _OWN_WORDS.items() if word in text.lower()), "")
     if found is None and own:
-        return replace(
-            provider_errors.failure(None, "", text), kind=own, source=source_of(own), fingerprint=f"codex:{own}"
-        )
-    return provider_errors.failure(int(found[1]) if found else None, "", text)
+        said = provider_errors.failure(None, "", text, now=now)
+        return replace(said, kind=own, source=source_of(own), fingerprint=f"codex:{own}")
+    return provider_errors.failure(int(found[1]) if found else None, "", text, now=now)
 
 
 def _last_turn_end(transcript_end: bytes) -> str:

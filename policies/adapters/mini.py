@@ -83,16 +83,20 @@ def _failure(status: str, text: str, ending: Ending) -> Failure:
         return malformed("it gave up: the model's answers did not have the form that it asked for")
     if status in _ANYTHING:
         invented = any(each in text.lower() for each in _NO_ANSWER)
-        return malformed(f"its client could not read the provider's answer: {text[:300]}") if invented else _said(text)
+        return (
+            malformed(f"its client could not read the provider's answer: {text[:300]}")
+            if invented
+            else _said(text, ending)
+        )
     if status in _STATUS:
-        return provider_errors.failure(_STATUS[status], "", text)
+        return provider_errors.failure(_STATUS[status], "", text, now=ending.at)
     return exited(ending, ending.streams) if ending.exit_code != 0 else malformed(f"it ended as {status[:40]!r}")
 
 
-def _said(text: str) -> Failure:
+def _said(text: str, ending: Ending) -> Failure:
     """By its text; where that tells nothing, the provider failed."""
-    found = provider_errors.failure(None, "", text)
-    return found if found.kind != "unknown" else provider_errors.failure(500, "", text)
+    found = provider_errors.failure(None, "", text, now=ending.at)
+    return found if found.kind != "unknown" else provider_errors.failure(500, "", text, now=ending.at)
 
 
 def _last_message(trajectory_end: bytes) -> Mapping[str, Any]:

@@ -21,16 +21,17 @@ _NO_ANSWER: Final = ("empty or malformed response", "output token maximum")
 _TEXT: Final = 400
 
 
-def failure(status: int | None, word: str, text: str, wait_s: float | None = None) -> Failure:
+def failure(status: int | None, word: str, text: str, wait_s: float | None = None, now: float | None = None) -> Failure:
     """The failure of the provider, or of the way to it; `unknown` where nothing tells.
 
-    `wait_s`: how long it asked to wait, where the client passed that on; else the text is asked.
+    `wait_s`: how long it asked to wait, where the client passed that on; else the text is asked, which may name a
+    moment: `now`, in seconds since 1970.
     """
     kind = _kind(status, word, text)
     said = f"the provider answered {status}" if status else "its client failed"
     reason = redaction.without_keys(" ".join((text or word).split())[:_TEXT])
     source = "task" if kind == "unknown" else source_of(kind)
-    wait_s = waits.of_text(text, None) if wait_s is None else wait_s
+    wait_s = waits.of_text(text, now) if wait_s is None else wait_s
     return Failure(kind, f"{said}: {reason}", source, "run", wait_s, fingerprint=f"provider:{status or kind}")
 
 

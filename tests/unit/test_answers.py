@@ -109,7 +109,6 @@ class Hostile:
         httpx.Response(200, text="invalid_api_key"), httpx.Response(200, stream=httpx.ByteStream(b"{}")),
         _requests(200, False), _requests(200, b"{}"), iter(["x"]), Hostile, KEY.get,
     ],
-    ids=lambda answer: object.__repr__(answer)[:40],
 )  # fmt: skip
 def test_an_answer_is_an_answer(answer: object) -> None:
     """What merely speaks of errors, or has an answer beside one, is left alone."""
