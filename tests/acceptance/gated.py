@@ -56,6 +56,13 @@ def calls_only(ctx, out: str) -> str:
 
 
 @proofq.agent(provider="moody", timeout_s=60, proofs=PROOFS)
+def pays(ctx, out: str) -> str:
+    """The same of an agent that says what it spends."""
+    ctx.spend(usd=0.01, requests=1)
+    return asks.function(ctx, out)
+
+
+@proofq.agent(provider="moody", timeout_s=60, proofs=PROOFS)
 async def awaits(ctx, out: str) -> str:
     """The same of an async agent."""
     await ctx.call("moody", asyncio.to_thread, _ask)

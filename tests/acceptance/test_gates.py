@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,44 @@ def test_s8_a_brownout_costs_few_requests_and_no_task(kill: bool) -> None:
     # A killed prober has sent its request, and the next one need not wait for a cool-down.
     assert found.sent <= 4 + 3 + 3 + 2 * found.killed
     assert found.drained_s < 2 + 10.0
+
+
+def test_s9_a_dead_provider_is_paid_for_by_the_request(site: Gated) -> None:
+    """Twenty tasks and a provider that stays dead: a request for each cool-down, and what is spent is theirs alone."""
+    site.workers(2)
+    site.site.wait_for(site.enqueue(1, "asks")[0], lifecycle.VERIFIED)
+    site.provider.status(503)
+    ids = [site.site.enqueue("pays", out=site.site.out(f"pays-{number}")) for number in range(20)]
+    begun_s = time.monotonic()
+    site.wait_gate(gate.TRIPPED)
+    known = _refused(site)
+    until(lambda: _refused(site) >= known + 2, 60.0, "two probes")
+    sent, probes = _refused(site), (time.monotonic() - begun_s) / 2 + 1
+    # Two that trip it and one that was in flight then.
+    assert sent <= 2 + 1 + probes
+    books = _books(site, "pays")
+    assert books["overloaded"][0] >= sent
+    # A probe may have been sent since; nothing else was.
+    assert books["overloaded"][0] <= _refused(site) <= sent + 2
+    site.provider.status(200)
+    site.wait_verified(ids, 60.0)
+    books = _books(site, "pays")
+    assert {name: paid[0] for name, paid in books.items()} == {"overloaded": _refused(site), "none": len(ids)}
+    assert all(usd == pytest.approx(0.01 * requests) for requests, usd in books.values())
+
+
+def _refused(site: Gated) -> int:
+    return sum(status == 503 for _, status in site.provider.requests())
+
+
+def _books(site: Gated, agent: str) -> dict[str, tuple[float, float]]:
+    """Requests and dollars by class once nothing is open: an attempt is booked after it is settled."""
+
+    def closed() -> Any:
+        rows = [one for one in _said(site, "spend")["items"] if one["agent"] == agent]
+        return all(one["class"] != "open" for one in rows) and rows
+
+    return {one["class"]: (one["requests"], one["usd"]) for one in until(closed, 30.0, "closed books")}
 
 
 def test_one_slow_down_is_the_fleets() -> None:

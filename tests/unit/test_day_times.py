@@ -155,4 +155,5 @@ def test_the_adapters_know_the_time(adapter: str, ending: Ending) -> None:
     """A plan's window that a program names by its time is waited for, instead of held."""
     failure = adapters.of(adapter).outcome(ending, False)
     assert isinstance(failure, Failure)
-    assert (failure.kind, failure.retry_after_s) == ("quota", pytest.approx((9 + 40 / 60) * HOUR))
+    assert failure.kind == "quota"
+    assert failure.retry_after_s == pytest.approx((9 + 40 / 60) * HOUR)
