@@ -74,10 +74,8 @@ def attention(shut: Shut) -> str | None:
 
 
 def _to_do(shut: Shut) -> str:
-    return (
-        f"the cause is mended and somebody opens it (`proofq gate open {shut.provider}`), "
-        "or workers are started with another key"
-    )
+    other = ", or workers are started with another key" if shut.key != gate.NO_KEY else ""
+    return f"the cause is mended and somebody opens it (`proofq gate open {shut.provider}`){other}"
 
 
 def _one_line(text: str) -> str:

@@ -177,7 +177,8 @@ def act(store: Store, verb: Verb, provider: str, who: str, reason: str, key: str
     names = [one.name for one in there if one.provider == provider and key in ("", one.key)]
     if not names:
         known = ", ".join(sorted({one.provider for one in there})) or "none yet"
-        of_key = f" with the key {key}" if key else ""
+        # Not said again: it may be the key itself.
+        of_key = " with that key (a fingerprint, as `proofq gate list` shows it)" if key else ""
         raise UnknownProvider(f"No gate is of the provider {provider:.80}{of_key}; there are gates of: {known}.")
     if not key and verb != "hold":
         _send(store, f"{verb}_provider", provider, who, reason)

@@ -243,3 +243,41 @@ def test_what_it_costs(heart: Callable[[int], Gated]) -> None:
     plain = Heart(fleet.client)
     free = cost(lambda: fleet.ends(VERIFY, plain.held()))
     assert {name: gated[name] - free.get(name, 0) for name in gated if gated[name] != free.get(name)} == {"hmget": 1}
+
+
+def _cooled(fleet: Gated) -> None:
+    """Opened, told to wait for a second, and that is over; the clock stands still from now on."""
+    fleet.opened()
+    fleet.ends(_failed("rate_limited", 1.0))
+    later = fleet.client.time()[0] * 1000 + 60_000
+    fleet.clock.script_now = lambda: str(later)  # type: ignore[method-assign]
+
+
+def test_a_ramp_is_as_fast_as_was_needed_at_its_begin(heart: Callable[[int], Gated]) -> None:
+    """Ten that wait: one in 800 ms, also once there are fewer."""
+    fleet = heart(12)
+    _cooled(fleet)
+    for turn in range(3):
+        fleet.held()
+        assert fleet.lease() is None
+        assert fleet.later[-1] == pytest.approx(0.8)
+        now = str(int(fleet.clock.script_now()) + 800)
+        fleet.clock.script_now = lambda now=now: now  # type: ignore[method-assign, misc]
+        assert fleet.client.llen(keys.rq_queue(QUEUE)) == 9 - turn
+
+
+def test_a_ramp_of_thousands_is_a_ramp(heart: Callable[[int], Gated]) -> None:
+    """More of them than it has milliseconds: still one after another, and not all slots in one instant."""
+    fleet = heart(4)
+    _cooled(fleet)
+    fleet.client.rpush(keys.rq_queue(QUEUE), *(f"x{number}" for number in range(20_000)))
+    fleet.held()
+    assert fleet.lease() is None
+
+
+def test_a_gate_that_a_lease_has_made_is_listed(heart: Callable[[int], Gated]) -> None:
+    """Somebody deleted it, or its worker could not declare it."""
+    fleet = heart(1)
+    fleet.client.delete(keys.gate(NAME), keys.GATES)
+    fleet.held()
+    assert [one.name for one in gates.read_all(fleet.store)] == [NAME]

@@ -49,6 +49,15 @@ def test_who_is_no_provider_is_told(fleet: Fleet) -> None:
     """The sentence names those there are; nothing is written."""
     with pytest.raises(gates.UnknownProvider, match="there are gates of: p"):
         gates.act(fleet.store, "open", "q", "ann", "")
+    with pytest.raises(gates.UnknownProvider) as caught:
+        gates.act(fleet.store, "open", "p", "ann", "", "sk-the-key-itself")
+    assert "sk-the" not in str(caught.value)
+
+
+def test_a_reason_may_be_any_bytes(fleet: Fleet) -> None:
+    """As a shell gives them; and it may be long."""
+    (found,) = gates.act(fleet.store, "hold", "p", "ann", "\udcff" + "x" * 1000)
+    assert found.reason == "?" + "x" * 299
 
 
 def test_a_damaged_gate_lets_nobody_through(fleet: Fleet) -> None:

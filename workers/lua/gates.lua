@@ -80,10 +80,13 @@ local function gate_admit(name, now, holder, waiting, who, rid)
       {['until'] = false, ramp_until = ramp, ramp_of = 1, ramp_next = now})
   end
   if row.state == 'open' then
-    if now >= gate_number(row, 'ramp_until') then return true, row, false, nil end
+    local ramp_ms = tonumber(row.ramp_ms) or GATE.ramp_ms
+    -- A rest that is longer than a ramp was written before the server's clock went back.
+    local rest = gate_number(row, 'ramp_until') - now
+    if rest <= 0 or rest > math.max(ramp_ms, GATE.hark_ms) then return true, row, false, nil end
     if now < gate_number(row, 'ramp_next') then return false, row, false, gate_number(row, 'ramp_next') end
     row.ramp_of = math.max(gate_number(row, 'ramp_of'), waiting(), 1)
-    local pause = math.min(1000, math.floor((tonumber(row.ramp_ms) or GATE.ramp_ms) / row.ramp_of))
+    local pause = math.min(1000, math.ceil(ramp_ms / row.ramp_of))
     redis.call('HSET', K.GATE .. name, 'ramp_of', row.ramp_of, 'ramp_next', now + pause)
     return true, row, false, nil
   end
