@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks.
 LOOK_S: Final = 10.0
-#: Tasks that are let go in one look, and looked at: where little room is left, the rest would only be held again.
+#: Tasks that are let go in one look: where little room is left, the rest would only be held again.
 AT_ONCE: Final = 10
+#: Held tasks that are looked at in one look; the next one begins behind them.
 LOOKED_AT: Final = 500
 
 
@@ -42,12 +43,16 @@ class Refunding:
             if spec.lane == lane and (spec.budget or providers.get(spec.provider or ""))
         }
         self._next_s = 0.0
+        self._behind = 0
+        #: What was spent by counter, as this look has seen it.
+        self._seen: dict[str, dict[str, int]] = {}
 
     def tick(self) -> int:
         """Let go whom there is room for; how many. Asks nothing where no agent has a budget, nor too often."""
         if not self._agents or self._clock.boottime() < self._next_s:
             return 0
         self._next_s = self._clock.boottime() + LOOK_S
+        self._seen = {}
         gone = 0
         for task in self._held():
             if gone >= AT_ONCE:
@@ -63,7 +68,8 @@ class Refunding:
         """Held tasks that wait for a budget of ours."""
         store, number = self._door.store, lifecycle.NUMBERS[lifecycle.HELD]
         with reading(keys.states(self._lane)):
-            ids = store.client.zrangebyscore(keys.states(self._lane), number, number, start=0, num=LOOKED_AT)
+            ids = store.client.zrangebyscore(keys.states(self._lane), number, number, start=self._behind, num=LOOKED_AT)
+        self._behind = self._behind + LOOKED_AT if len(ids) == LOOKED_AT else 0
         found = store.read_many([text(one) for one in ids])
         return [
             one
@@ -82,6 +88,9 @@ class Refunding:
 
     def _spent(self, scope: budget.Scope) -> dict[str, int]:
         key = keys.spent(scope.owner, scope.name, scope.window)
-        with reading(key):
-            row = self._door.store.client.hmget(key, list(scope.limits))
-        return {name: int(said) for name, said in zip(scope.limits, row, strict=True) if said and said.isdigit()}
+        if key not in self._seen:
+            with reading(key):
+                row = self._door.store.client.hmget(key, list(budget.UNITS))
+            pairs = zip(budget.UNITS, row, strict=True)
+            self._seen[key] = {name: int(said) for name, said in pairs if said and said.isdigit()}
+        return self._seen[key]

@@ -109,10 +109,10 @@ class Spending:
         purse = self._purses.get(held.fence) or (self._purse(held, spec) if said else None)
         if purse is None:
             return
-        measured = {
-            "wall_s": max(0.0, self._clock.boottime() - purse.started_s),
-            "output_bytes": float(end.output_bytes),
-        }
+        measured = {"output_bytes": float(end.output_bytes)}
+        if self.has_budget(spec):
+            # Others have a purse only since they first spent something.
+            measured["wall_s"] = max(0.0, self._clock.boottime() - purse.started_s)
         purse.seen = budget.units({**said, **measured})
         purse.open = True
 
@@ -165,6 +165,11 @@ class Spending:
                 raise BadInput(f"settle: {name!r:.40} is {value!r:.40}, which is nothing to spend.")
         before, after = (budget.units(each) for each in pairs)
         by = {name: after.get(name, 0) - before.get(name, 0) for name in {**before, **after}}
+        purse = self._purses.get(question.held.fence)
+        for name, amount in by.items():
+            # The counters are the whole fleet's.
+            if amount + (purse.said.get(name, 0) if purse else 0) < 0:
+                raise BadInput(f"settle: more {name} would be given back than this attempt has taken.")
         self._count(question, {name: amount for name, amount in by.items() if amount}, must=True)
 
     def _count(self, question: Question, amounts: dict[str, int], *, must: bool) -> None:
