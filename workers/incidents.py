@@ -186,6 +186,7 @@ def close(store: Store, incident_id: str, who: str) -> bool:
 
 def _act(store: Store, verb: str, incident_id: str, who: str) -> bool:
     """Raises UnknownIncident, Refused, RedisUnavailable, DamagedKey."""
+    incident_id = _possible(incident_id)
     answer = insist(lambda: store.call("incident", verb, incident_id, who), store.clock, tries(TRIES))
     if answer[0] == b"unknown":
         raise unknown(incident_id)
@@ -199,8 +200,16 @@ def unknown(incident_id: str) -> UnknownIncident:
     return UnknownIncident(f"No incident has the id {incident_id!r:.80}. `proofq incident list` lists those there are.")
 
 
+def _possible(incident_id: str) -> str:
+    """The id; UnknownIncident for bytes of a command line that are no text, which Redis could not be asked for."""
+    if not incident_id.isascii():
+        raise unknown(incident_id)
+    return incident_id
+
+
 def read(store: Store, incident_id: str) -> Incident:
     """One incident, seen or opened. Raises UnknownIncident, DamagedKey, RedisUnavailable."""
+    incident_id = _possible(incident_id)
     with reading(keys.incident(incident_id)):
         row = store.client.hgetall(keys.incident(incident_id))
     if not row:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from proofq.policies import incident
-from proofq.workers import incidents
+from proofq.workers import incidents, keys
 from proofq.workers.errors import RedisUnavailable
 from proofq.workers.incidents import Incident
+from proofq.workers.reading import reading
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a sink may take. All of them together stay below the time for which a notification is claimed.
 SINK_S: Final = 10.0
-#: Notifications claimed in one go.
-AT_ONCE: Final = 4
+#: Notifications claimed in one go: those that all sinks take long for are told before the claim ends.
+AT_ONCE: Final = 2
 #: A worker without any sink only logs, so it leaves a notification to those that have some for so long.
 NO_SINK_S: Final = 30.0
 #: Seconds that a leaving worker may take to tell what is due.
@@ -100,7 +101,10 @@ class Notifier:
         self._wake.set()
 
     def leave(self) -> None:
-        """Tells what is due and what still gathers, for `LEAVING_S` at most; nobody may be there to do it later."""
+        """Tells what is due and what still gathers, for `LEAVING_S` at most; nobody may be there to do it later.
+
+        Without a sink only the last worker does.
+        """
         self._stop = True
         self.wake()
         self._thread.join(LEAVING_S)
@@ -108,12 +112,18 @@ class Notifier:
     def tell_due(self, *, early: bool = False) -> int:
         """One round. How many were told. Raises RedisUnavailable and DamagedKey."""
         token = self._store.clock.token()
+        early = early and (bool(self._lines) or self._is_last())
         overdue_s = 0.0 if self._lines or early else NO_SINK_S
         with self._one_at_a_time:
             due = incidents.claim(self._store, token, AT_ONCE, overdue_s=overdue_s, early=early)
             for one in due:
                 self._tell(token, one)
         return len(due)
+
+    def _is_last(self) -> bool:
+        """Whether no other worker is there, who may have a sink."""
+        with reading(keys.OWNERS):
+            return not self._store.client.zcard(keys.OWNERS)
 
     def _run(self) -> None:
         while True:

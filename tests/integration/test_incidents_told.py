@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
 
 from proofq.policies.failure import Failure
-from proofq.workers import incidents, keys
+from proofq.policies.incident_rules import Rules
+from proofq.workers import incidents, keys, notify, sinks
 from proofq.workers.errors import Refused, UnknownIncident
 from proofq.workers.incidents import Incident, Reporting
+from proofq.workers.notify import Notifier
 from proofq.workers.scripts import DamagedKey
 from tests.incident_site import CAUSE_KEYS, Site
 
@@ -135,6 +138,47 @@ def test_a_leaving_worker_may_tell_early(site: Site) -> None:
     assert site.claim() == []
     assert len(site.claim(early=True)) == 1
     assert site.claim(early=True) == []
+
+
+def test_a_leaving_worker_without_a_sink_leaves_it_to_the_others(site: Site) -> None:
+    """It would only log it, and nobody would be paged; the last worker of all logs it."""
+
+    def leave() -> int:
+        notifier = Notifier(site.store, [])
+        notifier.start()
+        notifier.leave()
+        return site.one().notified
+
+    site.fail()
+    site.fail()
+    assert leave() == 0
+    site.client.delete(keys.OWNERS)
+    assert leave() == 1
+
+
+def test_all_of_a_claim_is_told_before_it_ends() -> None:
+    """However long each sink takes: else another worker tells the same again."""
+    assert notify.AT_ONCE * len(sinks.variables(Rules())) * notify.SINK_S < incidents.CLAIM_S
+
+
+def test_what_grew_worse_after_it_opened_is_escalated(site: Site) -> None:
+    """Opened by waits that named their end it is only listed; once nobody says until when people are told, and again."""
+    for _ in range(3):
+        site.fail(Failure("quota", "spent until noon", retry_after_s=60.0))
+    assert (site.one().state, site.client.zcard(keys.ALERTS)) == ("open", 0)
+    site.fail(Failure("quota", "spent"))
+    site.time.ms = 20_000
+    incidents.told(site.store, "t", incidents.claim(site.store, "t", 9)[0].id, [], "")
+    assert not site.one().parked
+    site.time.ms += 900_000
+    assert [one.notified for one in site.claim()] == [1]
+
+
+@pytest.mark.parametrize("act", [incidents.read, partial(incidents.acknowledge, who="me")])
+def test_bytes_that_are_no_text_are_no_id(site: Site, act: Callable[..., Any]) -> None:
+    """As a shell may give them."""
+    with pytest.raises(UnknownIncident):
+        act(site.store, "\udcff")
 
 
 def test_who_can_only_log_leaves_it_to_others(site: Site) -> None:

@@ -64,7 +64,7 @@ end
 local function open_incident(id, said, now)
   make_room(K.INCIDENTS, INCIDENTS_MOST - 1, now - said.keep_ms)
   redis.call('ZREM', K.SEEN, id)
-  redis.call('HSET', K.INCIDENT .. id, 'state', 'open', 'opened_at', now, 'schedule', cjson.encode(said.schedule))
+  redis.call('HSET', K.INCIDENT .. id, 'state', 'open', 'opened_at', now)
 end
 
 -- The incident of the attempt before this one of a task; nil where it had none.
@@ -108,6 +108,8 @@ local function report_incident(said, now, task, prior)
   if row.state == 'open' and said.tells and not row.notified and not row.claimed then
     local latest = (tonumber(row.opened_at) or now) + said.gather_ms
     redis.call('ZADD', K.ALERTS, math.min(latest, now + said.quiet_ms), id)
+    -- Of the failure that tells: what opened it may have been only worth a listing.
+    redis.call('HSET', key, 'schedule', cjson.encode(said.schedule))
   end
   return id
 end
