@@ -162,7 +162,7 @@ def test_all_of_a_claim_is_told_before_it_ends() -> None:
 
 
 def test_what_grew_worse_after_it_opened_is_escalated(site: Site) -> None:
-    """Opened by waits that named their end it is only listed; once nobody says until when people are told, and again."""
+    """Opened by waits that named their end it is only listed; once nobody says until when people are told again."""
     for _ in range(3):
         site.fail(Failure("quota", "spent until noon", retry_after_s=60.0))
     assert (site.one().state, site.client.zcard(keys.ALERTS)) == ("open", 0)
