@@ -125,9 +125,9 @@ def test_no_attempt_gives_back_more_than_it_took(spenders: Spenders) -> None:
     """A bug or a lie of one attempt must not empty the counters of the fleet."""
     spenders.take(spenders.begun("t"), usd=0.5)
     held = spenders.begun("u")
-    for taken in ({"usd": 0.4}, {"tokens": 1}):
+    for name, taken in (("usd", 0.4), ("tokens", 1)):
         with pytest.raises(BadInput, match="than this attempt has taken"):
-            spenders.settle(held, taken)
+            spenders.settle(held, {name: taken})
     spenders.take(held, usd=0.3)
     with pytest.raises(BadInput):
         spenders.settle(held, {"usd": 0.31})
