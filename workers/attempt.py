@@ -249,6 +249,8 @@ class Attempts:
         if self.spending:
             self.spending.ended(held, end)
         outcome = ending.of(replace(end, at=self.clock.wall().timestamp()), spec)
+        if self.spending and isinstance(outcome, Failure):
+            outcome = self.spending.named(held, outcome)
         if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):
             return
         if end.killed_by not in ("", LIVE):

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from proofq.policies import budget
@@ -47,6 +47,8 @@ class _Purse:
     said: dict[str, int] = field(default_factory=dict)
     #: What its end showed; empty while it runs.
     seen: dict[str, int] = field(default_factory=dict)
+    #: The fingerprint of the budget that refused it something; "" while none has.
+    reached: str = ""
     #: Whether it has to be closed.
     open: bool = False
 
@@ -101,6 +103,12 @@ class Spending:
         if limit is None:
             return None
         return max(0.0, (limit - held.task.spent.get("wall_s", 0)) / budget.UNITS["wall_s"])
+
+    def named(self, held: Held, failure: Failure) -> Failure:
+        """The failure that an attempt ended with, known as a budget's of ours where one has refused it something."""
+        purse = self._purses.get(held.fence)
+        reached = purse.reached if purse and failure.kind == "budget" else ""
+        return replace(failure, fingerprint=reached) if reached else failure
 
     def ended(self, held: Held, end: Ending) -> None:
         """The attempt's process has ended: what that shows of its use is counted once it is settled."""
@@ -186,7 +194,9 @@ class Spending:
                 with self._lock:
                     purse.add(purse.said, amounts)
             case b"reached":
-                raise BudgetReached(budget.reached(*_where(purse, held, answer)).reason)
+                refusal = budget.reached(*_where(purse, held, answer))
+                purse.reached = refusal.fingerprint
+                raise BudgetReached(refusal.reason)
             case _:
                 raise LeaseLost("This attempt's task is somebody else's by now; nothing was counted.")
 

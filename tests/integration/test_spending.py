@@ -113,6 +113,19 @@ def test_nothing_is_taken_once_nothing_is_left(spenders: Spenders) -> None:
     assert spenders.counter()["usd"] == 1_500_000
 
 
+def test_who_was_refused_is_known_by_its_budget(spenders: Spenders) -> None:
+    """However the agent words it, so that room in it lets the task go; a budget of somebody else's is a human's."""
+    held, other = spenders.begun("t"), spenders.begun("u")
+    spenders.take(held, usd=1.0)
+    for one in (held, other):
+        with pytest.raises(BudgetReached):
+            spenders.take(one, usd=0.1)
+    worded = Failure("budget", "no money", fingerprint="f00d")
+    assert spenders.spending.named(held, worded).fingerprint == "budget:agent a per month"
+    assert spenders.spending.named(held, Failure("crash", "x")) == Failure("crash", "x")
+    assert spenders.spending.named(spenders.begun("v"), worded) == worded
+
+
 def test_a_task_may_spend_all_but_no_more(spenders: Spenders) -> None:
     """A limit that is met exactly is reached."""
     held = spenders.begun("t")
