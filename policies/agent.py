@@ -23,6 +23,8 @@ JSON: TypeAlias = Any
 Kind = Literal["function", "command"]
 Lane = Literal["work", "meta"]
 
+#: Kinds for which a program of the user's runs.
+RUN_KINDS = frozenset({"python", "command"})
 #: Proofs that can only hold when the work is complete. A size or a substring also holds for half-done work, and a
 #: record may have held its value long before.
 COMPLETE_KINDS = frozenset({"json", "python", "command"})
@@ -93,6 +95,11 @@ class Proof:
     def implies_completeness(self) -> bool:
         """True where half-done work cannot satisfy the proof, so that it may decide after an unknown end."""
         return self.kind in COMPLETE_KINDS or bool(COMPLETE_FILE_OPTIONS & self.options.keys())
+
+    @property
+    def is_quick(self) -> bool:
+        """True where no program of the user's runs for it, so that its result mostly comes within milliseconds."""
+        return self.kind not in RUN_KINDS
 
     def to_dict(self) -> dict[str, JSON]:
         """Give the plain JSON object that `from_dict` reads."""

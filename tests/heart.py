@@ -111,10 +111,15 @@ class Heart:
         return lease
 
     def settled(
-        self, lease: Lease, event: Event, give_up: GiveUp = at_once, wish: Callable[[], Wish | None] = no_wish
+        self,
+        lease: Lease,
+        event: Event,
+        give_up: GiveUp = at_once,
+        wish: Callable[[], Wish | None] = no_wish,
+        before: Sequence[Event] = (),
     ) -> Settled:
         """An event that must be accepted."""
-        settled = self.door.settle(lease, event, give_up, wish)
+        settled = self.door.settle(lease, event, give_up, wish, before)
         assert settled.ok, settled
         return settled
 
@@ -186,6 +191,12 @@ def _verify_and_lease(heart: Heart) -> Act:
     heart.store.enqueue(birth("u"))
     lease, wish = heart.claimed(), heart.wish(request="r1")
     return lambda give_up: heart.settled(lease, Event("verify", "worker", verdict=VERDICT), give_up, lambda: wish)
+
+
+def _verify_at_once(heart: Heart) -> Act:
+    _queued(heart)
+    lease, verify = heart.held(), Event("verify", "worker", verdict=VERDICT)
+    return lambda give_up: heart.settled(lease, verify, give_up, before=(START, CLAIM))
 
 
 def _follow(heart: Heart) -> Act:
@@ -346,6 +357,10 @@ REQUESTS: Final = (
     Request("claim", _leased(CLAIM, "running"), _HOLDER[:-1], _MOVED, "claimed_done", "claim"),
     Request(
         "verify", _leased(Event("verify", "worker", verdict=VERDICT), "claimed_done"),
+        _HOLDER, (*_STARTED, _registry("finished"), _ENDED, keys.ended("verified")), "verified", "verify",
+    ),
+    Request(
+        "verify_at_once", _verify_at_once,
         _HOLDER, (*_STARTED, _registry("finished"), _ENDED, keys.ended("verified")), "verified", "verify",
     ),
     Request(

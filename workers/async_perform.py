@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,10 +15,11 @@ from proofq.workers.async_host import HostGone
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_running import AsyncRunning
 from proofq.workers.attempt import AttemptFailed
+from proofq.workers.clock import Clock
 from proofq.workers.expand import Expander
 from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
-from proofq.workers.life import Running
+from proofq.workers.life import Running, Wait
 from proofq.workers.perform import LocalPerformer, Prepared, expanded_in_place
 from proofq.workers.record import Task
 from proofq.workers.spawner import SpawnFailed
@@ -28,6 +29,8 @@ from proofq.workers.wire import WireError
 _OF_ONE_ATTEMPT: Final = frozenset({"PROOFQ_TASK_ID", "PROOFQ_ATTEMPT", "PROOFQ_REPAIR"})
 #: Hosts that may be replaced for what others did, before an attempt that is about to start waits for a better time.
 _TRIES: Final = 3
+#: Seconds for which the start of an attempt waits for its end, to be written down with it.
+AT_ONCE_S: Final = 0.05
 
 
 class AsyncPerformer:
@@ -43,12 +46,14 @@ class AsyncPerformer:
         expander: Expander,
         end_lost: Callable[[Task], None],
         answering: Answering,
+        clock: Clock,
     ) -> None:
         self._local = local
         self._hosts = hosts
         self._expander = expander
         self._end_lost = end_lost
         self._answering = answering
+        self._clock = clock
 
     def prepare(self, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
         if not spec.is_async:
@@ -58,14 +63,18 @@ class AsyncPerformer:
             self._end_lost(task)
         return prepared
 
-    def start(self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float) -> Running:
+    def start(
+        self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float
+    ) -> Generator[Wait, bool, Running]:
         if not prepared.spec.is_async:
-            return self._local.start(prepared, baseline, timeout_s)
+            return (yield from self._local.start(prepared, baseline, timeout_s))
         ticks = file_baseline.ticks_of(baseline, host_name())
         for _ in range(_TRIES):
             attempt = self._begin(prepared, ticks)
             if attempt is None:
                 continue
+            # Who ends at once is heard of once.
+            yield Wait(attempt, self._clock.boottime() + AT_ONCE_S)
             if attempt.wait_started(timeout_s):
                 return attempt
             attempt.kill("start_unconfirmed", 0.0)

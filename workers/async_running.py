@@ -32,6 +32,7 @@ class AsyncRunning:
         self.stopped = ""
         self.kill_at: float | None = None
         self.heard_s = 0.0
+        self.started_s = 0.0
         #: Given each question, in its host's thread; must neither wait nor raise.
         self.on_ask: Callable[[Any], None] | None = None
         self._paths = {"stdout": stdout, "stderr": stderr}
@@ -96,7 +97,8 @@ class AsyncRunning:
             told = self._report.progress_count
             self._report.feed(body["report"].encode("utf-8"))
             self.heard_s = now_s if self._report.progress_count > told else self.heard_s
-            if self._report.started:
+            if self._report.started and not self.started_s:
+                self.started_s = now_s
                 self._up.set()
 
     def end(self, fate: Fate, exit_code: int | None, signum: int | None, last_words: bytes = b"") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from proofq.policies import ending, lifecycle, repair, settlement, stall, wiring
@@ -60,7 +61,7 @@ class Performer(Protocol):
         No process of an earlier attempt of the task lives on this host when it returns.
         """
 
-    def start(self, prepared: Any, baseline: Mapping[str, Any], timeout_s: float) -> Running:
+    def start(self, prepared: Any, baseline: Mapping[str, Any], timeout_s: float) -> Generator[Wait, bool, Running]:
         """Spawns and waits for the start to be confirmed; `AttemptFailed` (start_unconfirmed) with nothing left.
 
         Nothing of the agent runs before a change would be newer than the markers of the baseline.
@@ -79,8 +80,8 @@ class Prover(Protocol):
         `AttemptFailed`: bad_input where a target is impossible or already true, infrastructure where nobody can tell.
         """
 
-    def verify(self, task: Task, spec: AgentSpec) -> Verdict:
-        """What the proofs say of the task's claim, now."""
+    def verify(self, task: Task, spec: AgentSpec, late: Callable[[], object]) -> Verdict:
+        """What the proofs say of the task's claim, now. `late` is called once where that is not known at once."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Attempts:
         if self.owner.watch_isolation() or held.stopped:
             self._stopped(held, spec, held.stopped or "isolated")
             return
-        running = self.performer.start(prepared, baseline, START_TIMEOUT_S)
+        running = yield from self.performer.start(prepared, baseline, START_TIMEOUT_S)
         try:
             yield from self._started(held, spec, prepared, running)
         except Exception:
@@ -168,8 +169,10 @@ class Attempts:
         facts: dict[str, Any] = {"pid": running.pid, "start_ticks": running.start_ticks}
         if running.shared:
             facts["shared"] = True
-        started = self._settle(held, Event("start", self.name, fields=facts))
-        if not started:
+        at_s = running.started_s or self.clock.boottime()
+        held.unwritten.append(Event("start", self.name, fields=facts, at_s=at_s))
+        # The start of what has ended by now is written with its end.
+        if not running.wait_ended(0) and not self._catch_up(held):
             held.stop("lost")
         rest_s = self.spending.rest_s(held) if self.spending else None
         too_long = yield from self._watched(running, prepared, spec, rest_s)
@@ -177,7 +180,7 @@ class Attempts:
             held.stop(too_long)
             yield Wait(running, None)
         held.detach()
-        if started:
+        if not held.refused:
             self._ended(held, spec, running.ending())
 
     def _watched(
@@ -261,14 +264,21 @@ class Attempts:
             # Before the claim is on record: whoever judged it later would not know what was called.
             unwired = wiring.verdict(spec.must_call, end.steps, outcome.value)
             self._settle(held, replace(self._judged(unwired), steps=end.steps))
-        elif self._settle(held, Event("claim", self.name, claim=outcome.value, steps=end.steps)):
+        else:
+            at_s = self.clock.boottime()
+            held.unwritten.append(Event("claim", self.name, claim=outcome.value, steps=end.steps, at_s=at_s))
             self._prove(held, spec)
 
     def _prove(self, held: Held, spec: AgentSpec) -> None:
+        """A claim is written with its verdict where that comes at once, and else before anybody waits for it."""
         if not spec.proofs:
             self._settle(held, Event("finish_unproven", self.name, "finished by its own word: no proof is declared"))
             return
+        if not (all(proof.is_quick for proof in spec.proofs) or self._catch_up(held)):
+            return
         verdict = self._read(held, spec)
+        if held.refused:
+            return
         if held.stopped == "cancel":
             self._stopped(held, spec, "cancel")
         elif verdict is not None:
@@ -278,11 +288,12 @@ class Attempts:
         """What the proofs say, asked again for `verify_wait_s` while they cannot tell; None: a reaper is to ask."""
         until_s = self.clock.boottime() + spec.verify_wait_s
         while True:
-            verdict = self.prover.verify(held.task, spec)
+            task = self.door.foreseen(held.lease, held.unwritten).task
+            verdict = self.prover.verify(task, spec, partial(self._catch_up, held))
             told = verdict.outcome != "cannot_tell" or held.stopped == "cancel"
             if told or self.clock.boottime() >= until_s:
                 return verdict
-            if self.leaving() or held.stopped in LEASE_IN_DOUBT:
+            if not self._catch_up(held) or self.leaving() or held.stopped in LEASE_IN_DOUBT:
                 return None
             self.clock.sleep(VERIFY_AGAIN_S)
 
@@ -300,7 +311,9 @@ class Attempts:
         """`look_first`: the proofs are read although the attempt did not end well; True if the work is done."""
         if held.stopped in LEASE_IN_DOUBT or not _looks_first(spec):
             return False
-        verdict = self.prover.verify(held.task, spec)
+        if not self._catch_up(held):
+            return True  # whatever the proofs say, it is not ours to write
+        verdict = self.prover.verify(held.task, spec, lambda: None)
         return verdict.outcome == "verified" and self._settle(held, self._finding(verdict))
 
     def _finding(self, verdict: Verdict) -> Event:
@@ -340,15 +353,25 @@ class Attempts:
         else:
             self._settle(held, lost(self.name, _UNSEEN))
 
+    def _catch_up(self, held: Held) -> bool:
+        """Writes what has happened and is not on record; False when the lease is lost."""
+        if held.unwritten:
+            self._settle(held, held.unwritten.pop())
+        return not held.refused
+
     def _settle(self, held: Held, event: Event) -> bool:
-        """Writes the event while Redis allows; once this worker must leave, the lease is left to a reaper instead."""
+        """Writes the event while Redis allows, and before it what is not on record yet; once this worker must leave,
+        the lease is left to a reaper instead."""
         number, evidence = held.news()
         spec = self.agents.get(held.task.agent)
         admission = held.lease.admission
         called = admission is not None and admission.gate in held.called
         told = replace(event, progress=evidence, called=called) if evidence or called else event
-        shown = told if spec is None else told.without(self.secrets(spec))
-        settled = self.door.settle(held.lease, shown, self.leaving, held.wish)
+        secrets = () if spec is None else self.secrets(spec)
+        shown, before = told.without(secrets), [each.without(secrets) for each in held.unwritten]
+        settled = self.door.settle(held.lease, shown, self.leaving, held.wish, before)
+        held.unwritten.clear()
+        held.refused = not settled.ok
         if settled.ok and number:
             held.written(number, self.clock.boottime())
         if settled.lease is not None:

@@ -7,17 +7,19 @@ is refused and recorded as a breadcrumb; it never changes a task.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from proofq.policies import budget, lifecycle, redaction, settlement
+from proofq.policies import budget, lifecycle, settlement
 from proofq.policies.failure import Failure
 from proofq.policies.settlement import Decision, Limits
 from proofq.workers import rq_view
+from proofq.workers.event import Event as Event
 from proofq.workers.gate_reports import GateReports
 from proofq.workers.insist import insist
 from proofq.workers.leasing import Wish, no_wish
+from proofq.workers.moves import attempt_patch, facts_of, result, stale, together
 from proofq.workers.record import Lease, Task
 from proofq.workers.store import Move, Store, Written
 
@@ -32,55 +34,6 @@ LEASED: Final = frozenset(
 )
 #: Seconds for which a damaged key may keep who settles waiting: a slot that waited for ever would be lost to others.
 DAMAGED_S: Final = 30.0
-#: What each event that ends an attempt is called in the attempt's record.
-_OUTCOME: Final[Mapping[str, str]] = {
-    "verify": "verified",
-    "found": "verified",
-    "finish_unproven": "unverified",
-    "give_back": "given_back",
-    "cancel": "cancelled",
-}
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened to a task.
-
-    `name` is an event of the table, or `failed` or `lost`, for which the policy chooses one. `outcome` is what the
-    attempt's record will say (default: by the event). `fields` are facts of the start (pid, start_ticks,
-    shared), or all of the baseline.
-    `death`: the attempt's own supervisor reports the death of its processes, which no reaper has counted yet.
-    `progress`: the attempt's latest evidence given to `ctx.progress`, as JSON, where its record does not have it yet.
-    `steps`: those of `@proofq.step` that came back in it.
-    `called`: calls of `ctx.call` have told the gate of the agent's provider how they ended.
-    """
-
-    name: str
-    who: str
-    reason: str = ""
-    failure: Failure | None = None
-    verdict: Mapping[str, Any] | None = None
-    claim: Any = None
-    outcome: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    death: bool = False
-    progress: str = ""
-    steps: tuple[str, ...] = ()
-    called: bool = False
-
-    def without(self, secrets: Collection[str]) -> Event:
-        """The same, with these texts hidden in whatever of it is kept."""
-        if not secrets:
-            return self
-        failure = self.failure
-        return replace(
-            self,
-            reason=redaction.without(self.reason, secrets),
-            failure=None if failure is None else replace(failure, reason=redaction.without(failure.reason, secrets)),
-            verdict=redaction.without(self.verdict, secrets),
-            claim=redaction.without(self.claim, secrets),
-            fields=redaction.without(self.fields, secrets),
-        )
 
 
 @dataclass(frozen=True)
@@ -123,44 +76,55 @@ class Door:
         event: Event,
         give_up: Callable[[], bool] = lambda: False,
         wish: Callable[[], Wish | None] = no_wish,
+        before: Sequence[Event] = (),
     ) -> Settled:
         """An event of the holder of `lease`. While Redis is away it is tried again until `give_up()`. `wish`: what is
-        asked for in the same step where the event ends the lease.
+        asked for in the same step where the event ends the lease. `before`: what happened before it under this lease,
+        in order, and is not on record yet; it is written in the same step.
 
         `DamagedKey` when a key of the task stays damaged: the lease is still held then, and may be settled later.
 
         Settled(ok=False) means that the lease is not ours any more: nothing was written but the refusal.
         """
-        task = lease.task
-        if event.name not in LEASED | {"failed", "lost"}:
-            return self._refuse(task, event.name, event.who, f"{event.name} is no event of a lease's holder", give_up)
-        decision = self._decided(task, event, lease.admission is not None)
-        to = lifecycle.next_state(task.state, decision.event)
-        if to is None:
-            why = f"the table has no {decision.event} from {task.state}"
-            return self._refuse(task, decision.event, event.who, why, give_up)
-        move = self._move(task, event, decision, to, lease)
+        moves, at, decision = [], lease, None
+        for each in (*before, event):
+            if each.name not in LEASED | {"failed", "lost"}:
+                why = f"{each.name} is no event of a lease's holder"
+                return self._refuse(lease.task, each.name, each.who, why, give_up)
+            decision = self._decided(at.task, each, lease.admission is not None)
+            to = lifecycle.next_state(at.task.state, decision.event)
+            if to is None:
+                why = f"the table has no {decision.event} from {at.task.state}"
+                return self._refuse(at.task, decision.event, each.who, why, give_up)
+            moves.append((self._move(at.task, each, decision, to, at), self._ago_ms(each)))
+            at = _moved(at, each, to)
+        move = together(moves)
         written = self._write(move, give_up, wish() if move.owner else None)
         if written.outcome == "cancel_asked":
             # Asked since this lease's fields were read: decide once more, knowing of it.
-            return self.settle(replace(lease, task=replace(task, cancel=True)), event, give_up, wish)
+            return self.settle(replace(lease, task=replace(lease.task, cancel=True)), event, give_up, wish, before)
         if not written.ok:
             return self._late(lease, move, written, give_up)
         if written.gate is not None:
             self._gates.on_change(written.gate)
         kept = None
-        if to in lifecycle.OWNED:
-            fields = {"state": to, "claim": event.claim if to == lifecycle.CLAIMED_DONE else task.claim}
-            if event.name == "start":
-                fields |= {"pickups": 0, "started_at": written.now}
-            if event.name == "trial":
-                fields["trial"] = True
-            if event.name == "baseline":
-                fields["baseline"] = dict(event.fields)
-            kept = lease.moved(fields)
+        if move.to in lifecycle.OWNED:
+            kept = self.foreseen(lease, (*before, event), written.now)
         else:
-            self._on_end(lease, to)
-        return Settled(True, to, decision.event, decision.reason, kept, written.next)
+            self._on_end(lease, move.to)
+        return Settled(True, move.to, move.event, move.reason, kept, written.next)
+
+    def foreseen(self, lease: Lease, events: Sequence[Event], now_ms: int | None = None) -> Lease:
+        """The lease once these events of its holder are written, none of which ends it. `now_ms`: when they are."""
+        for each in events:
+            to = lifecycle.next_state(lease.task.state, each.name)
+            started_ms = None if now_ms is None else now_ms - self._ago_ms(each)
+            lease = _moved(lease, each, to or lease.task.state, started_ms)
+        return lease
+
+    def _ago_ms(self, event: Event) -> int:
+        """Milliseconds since it happened; rounded so that it never seems to have been earlier than it was."""
+        return 0 if event.at_s is None else max(0, int((self._clock.boottime() - event.at_s) * 1000) - 1)
 
     def apply(
         self,
@@ -257,7 +221,8 @@ class Door:
             fields["pickups"] = str(max(0, task.pickups - 1))
         if event.death:
             fields["deaths"] = str(task.deaths + 1)
-        fields |= _facts_of(decision.event, event)
+        ago_ms = self._ago_ms(event)
+        fields |= facts_of(decision.event, event, ago_ms)
         told = None
         if ends and lease is not None and lease.admission is not None:
             told = self._gates.of_end(lease.admission, failure, to, self._clock.jitter(), called=event.called)
@@ -274,11 +239,11 @@ class Door:
             fence=lease.fence if lease else "",
             evidence=decision.rule if failure is not None else "",
             fields=fields,
-            drop=[*_stale(task.state, fields, to), *budget.forgotten(event.name, event.fields)],
-            attempt=_attempt_patch(decision, event, failure, ends),
+            drop=[*stale(task.state, fields, to), *budget.forgotten(event.name, event.fields)],
+            attempt=attempt_patch(decision, event, failure, ago_ms, ends=ends),
             owner=lease.owner if lease and ends else "",
             job={} if to == task.state else rq_view.moved_fields(to, now),
-            result=_result(task, to, decision.reason),
+            result=result(task, to, decision.reason),
             drop_result=replay,
             due_in_ms=None if decision.delay_s is None or to != lifecycle.DEFERRED else round(decision.delay_s * 1000),
             max_age_ms=round(task.max_age_s * 1000) if replay else None,
@@ -346,55 +311,16 @@ def _not_awaited(written: Written) -> str:
     return f"task {written.other}, which goes before it, is {written.state}; replay that one first"
 
 
-def _stale(state: str, fields: Mapping[str, str], to: str) -> list[str]:
-    """Fields that may not stand in the new state, and those that would be of a past attempt or wait."""
-    stale = {"failure"} if to in lifecycle.FIELDS["failure"] else set()
-    if state in lifecycle.OWNED and to in lifecycle.FIELDS["verdict"]:
-        stale.add("verdict")
-    return [*lifecycle.scrubbed(to), *sorted(stale - fields.keys())]
-
-
-def _facts_of(name: str, event: Event) -> dict[str, str]:
-    """The fields that only this event writes."""
-    match name:
-        case "start":
-            return {"started_at": "@now", "pickups": "0"}
-        case "baseline":
-            return {"baseline": rq_view.compact(event.fields)}
+def _moved(lease: Lease, event: Event, to: str, started_ms: int | None = None) -> Lease:
+    """The lease with what `event` writes of its task."""
+    fields: dict[str, Any] = {"state": to}
+    match event.name:
         case "claim":
-            return {"claim": rq_view.compact(event.claim)}
-        case "found":
-            return {"claim": rq_view.compact(event.claim)}
-        case "ask_cancel":
-            return {"cancel": "1"}
+            fields["claim"] = event.claim
+        case "start":
+            fields |= {"pickups": 0, "started_at": started_ms}
         case "trial":
-            return {"trial": "1"}
-        case "replay" | "replay_after":
-            return {"counted": "0", "pickups": "0", "deaths": "0", "fingerprint": "", "equal_failures": "0"}
-        case _:
-            return {}
-
-
-def _attempt_patch(decision: Decision, event: Event, failure: Failure | None, ends: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"progress": event.progress, "progress_at": "@now"} if event.progress else {}
-    if event.steps:
-        told["steps"] = list(event.steps)
-    if decision.event == "start":
-        shown = {name: event.fields[name] for name in ("pid", "start_ticks", "shared") if name in event.fields}
-        return {"started_at": "@now", **shown, **told}
-    if not ends:
-        return told
-    ended_as = "lost" if event.name == "lost" else "failed"
-    outcome = event.outcome or _OUTCOME.get(decision.event, ended_as)
-    patch: dict[str, Any] = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted, **told}
-    if failure is not None:
-        patch |= {"class": failure.kind, "reason": failure.reason[:500]}
-    elif decision.reason:
-        patch["reason"] = decision.reason[:500]
-    return patch
-
-
-def _result(task: Task, to: str, reason: str) -> dict[str, str]:
-    if to not in lifecycle.TERMINAL:
-        return {}
-    return rq_view.result_row(to, task.claim, reason)
+            fields["trial"] = True
+        case "baseline":
+            fields["baseline"] = dict(event.fields)
+    return lease.moved(fields)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from proofq.policies.ended import Ending
 from proofq.workers.clock import Clock
 from proofq.workers.record import Lease
+
+T = TypeVar("T")
 
 
 class Running(Protocol):
@@ -17,6 +19,8 @@ class Running(Protocol):
     start_ticks: int
     #: Whether the process has other attempts, too, beside it or after it.
     shared: bool
+    #: When its start was heard of, in seconds of the boot clock; 0 where nobody wrote that down.
+    started_s: float
 
     @property
     def heard_s(self) -> float:
@@ -50,13 +54,13 @@ class Wait(NamedTuple):
 Life: TypeAlias = Generator[Wait, bool, Lease | None]
 
 
-def through(life: Life, clock: Clock) -> Lease | None:
-    """Live it, and wait in this thread; the lease that it leaves."""
+def through(life: Generator[Wait, bool, T], clock: Clock) -> T:
+    """Live it, and wait in this thread; what it leaves."""
     try:
         wait = next(life)
         while True:
             rest_s = None if wait.until_s is None else max(0.0, wait.until_s - clock.boottime())
             wait = life.send(wait.running.wait_ended(rest_s))
     except StopIteration as over:
-        left: Lease | None = over.value
+        left: T = over.value
         return left

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from proofq.policies import isolation
+from proofq.workers.event import Event
 from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.record import Lease, Task
 from proofq.workers.store import Store
@@ -41,6 +42,10 @@ class Held:
         #: What the slot wants once this lease has ended, and what it got with that.
         self.wish = wish
         self.next: Lease | None = None
+        #: What has happened and is to be written with what comes next; and whether an event was refused, since the
+        #: lease is not ours any more.
+        self.unwritten: list[Event] = []
+        self.refused = False
         #: Gates that its calls have passed, and told how they ended.
         self.called: set[str] = set()
         self._lock = threading.Lock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from proofq.workers.child import RUN_AGENT, RUN_PROOF
 from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
 from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
+from proofq.workers.life import Wait
 from proofq.workers.listener import Lines, Listener
 from proofq.workers.performed import Performed
 from proofq.workers.proctree import KILL_WITHIN_S
@@ -79,7 +80,10 @@ class LocalPerformer:
             self._end_earlier(task)
         return prepared
 
-    def start(self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float) -> Performed:
+    def start(
+        self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float
+    ) -> Generator[Wait, bool, Performed]:
+        yield from ()  # a process is there within milliseconds: it is waited for in the thread
         adapter = adapters.of(prepared.spec.adapter)
         listener = None if adapter.live is None else Listener(adapter.live)
         secrets = self._expander.secrets(prepared.spec)

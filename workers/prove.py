@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proofq.policies import lifecycle
@@ -37,13 +37,13 @@ class LocalProver:
             raise AttemptFailed(Failure("infrastructure", found.reason, source="host", phase="start"))
         raise AttemptFailed(Failure("bad_input", found.reason, phase="inputs"))
 
-    def verify(self, task: Task, spec: AgentSpec) -> Verdict:
+    def verify(self, task: Task, spec: AgentSpec, late: Callable[[], object] = lambda: None) -> Verdict:
         try:
             question = _question(task, self._expander.expand(task, spec))
         except Unfit as problem:
             # The declaration changed since the attempt began: nobody can tell by the new one.
             return combine([ProofResult("inputs", "cannot_tell", {"reason": str(problem)})])
-        return self._verifier.verify(question, spec.proof_timeout_s)
+        return self._verifier.verify(question, spec.proof_timeout_s, late)
 
     def close(self) -> None:
         self._verifier.close()

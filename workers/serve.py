@@ -171,9 +171,8 @@ def _hands(spawner: Spawner, mine: project.Project, store: Store, agents: Mappin
     answering = Answering(asked, SystemClock())
     local = performing.LocalPerformer(spawner, expander, end_earlier, answering)
     shared = AsyncHosts(spawner, mine.state_dir / "async", SystemClock(), mine.settings.loop_blocked_s)
-    performer = AsyncPerformer(
-        local, shared, expander, lambda task: end_earlier(task, lost=True, spare=shared.pids), answering
-    )
+    end_lost = partial(end_earlier, lost=True, spare=shared.pids)
+    performer = AsyncPerformer(local, shared, expander, end_lost, answering, store.clock)
 
     def close() -> None:
         answering.close()

@@ -21,7 +21,7 @@ from proofq.workers.host import host_name
 from proofq.workers.insist import insist
 from proofq.workers.lanes import Share
 from proofq.workers.leasing import StaleOwner, UnreadableRow, Wish
-from proofq.workers.life import Life, Wait
+from proofq.workers.life import Life, Running, Wait
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
@@ -39,7 +39,8 @@ class _Parked:
         self.life = life
         self.wait: Wait | None = None
         self.until_s = math.inf
-        self.listens = False
+        #: Whose end it hears of.
+        self.heard: Running | None = None
 
 
 class Slots:
@@ -215,8 +216,8 @@ class Slots:
             is_next = parked.until_s < self._due_s
         if is_next:
             self._look.set()
-        if not parked.listens:
-            parked.listens = True
+        if parked.heard is not wait.running:
+            parked.heard = wait.running
             wait.running.when_ended(partial(self._ended, parked))
         elif wait.running.wait_ended(0):
             self._ended(parked)

@@ -81,6 +81,8 @@ class Move:
     gate: Mapping[str, Any] | None = None
     after: Sequence[str] = ()
     incident: Mapping[str, Any] = field(default_factory=dict)
+    #: Moves that went before it and are written with it: (milliseconds since, event, to, reason, evidence) each.
+    through: Sequence[tuple[int, str, str, str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,8 @@ class Store:
             plan["gate"] = dict(move.gate)
         if move.after:
             plan["after"] = list(move.after)
+        if move.through:
+            plan["through"] = [list(one) for one in move.through]
         if move.incident:
             plan["incident"] = dict(move.incident)
         # Words of agents and libraries may hold half a surrogate pair; they must not keep an attempt from its end.

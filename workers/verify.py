@@ -103,11 +103,15 @@ class Verifier:
             return Baseline("cannot_tell", str(error))
         return Baseline("ready", record=record.data)
 
-    def verify(self, question: Question, timeout_s: float) -> Verdict:
-        """Run every proof, each for at most `timeout_s`, and give the verdict. ValueError without any proof."""
+    def verify(self, question: Question, timeout_s: float, late: Callable[[], object] = lambda: None) -> Verdict:
+        """Run every proof, each for at most `timeout_s`, and give the verdict. ValueError without any proof.
+
+        `late` is called before what takes its time: a proof's own process, or an answer that does not come at once.
+        """
         record = _Record(question.record)
         return combine(
-            self._check(index, proof, question, record, timeout_s) for index, proof in enumerate(_absolute(question))
+            self._check(index, proof, question, record, timeout_s, late)
+            for index, proof in enumerate(_absolute(question))
         )
 
     def warm_up(self) -> None:
@@ -152,7 +156,15 @@ class Verifier:
 
     # --- after ---
 
-    def _check(self, index: int, proof: Proof, question: Question, record: _Record, timeout_s: float) -> ProofResult:
+    def _check(
+        self,
+        index: int,
+        proof: Proof,
+        question: Question,
+        record: _Record,
+        timeout_s: float,
+        late: Callable[[], object],
+    ) -> ProofResult:
         if proof.kind in _LOCAL and question.host != self._host:
             reason = f"the attempt ran on {question.host}, what it did there cannot be seen from {self._host}"
             return ProofResult(proof.kind, "cannot_tell", {"reason": reason})
@@ -163,10 +175,13 @@ class Verifier:
             reason = "nothing was claimed, and this proof reads the claim"
             return ProofResult(proof.kind, "unverified", {"reason": reason})
         if proof.kind in ("python", "command"):
+            late()
             return self._run(proof, question, timeout_s)
-        return self._check_warm(proof, question, record, timeout_s)
+        return self._check_warm(proof, question, record, timeout_s, late)
 
-    def _check_warm(self, proof: Proof, question: Question, record: _Record, timeout_s: float) -> ProofResult:
+    def _check_warm(
+        self, proof: Proof, question: Question, record: _Record, timeout_s: float, late: Callable[[], object]
+    ) -> ProofResult:
         path = str(proof.options.get("path", ""))
         request = _request("check", proof, timeout_s) | {
             "must_change": proof.must_change,
@@ -175,7 +190,7 @@ class Verifier:
             "host": self._host,
         }
         try:
-            return _result_of(proof, self._pool.ask(request, timeout_s))
+            return _result_of(proof, self._pool.ask(request, timeout_s, late))
         except Unanswered as error:
             return ProofResult(proof.kind, "cannot_tell", {"reason": str(error)})
 

@@ -13,6 +13,8 @@ from proofq.workers.wire import Channel, WireError
 
 #: A process that has not said it is ready by then is killed. Generous: a busy host starts Python slowly.
 READY_WITHIN_S = 30.0
+#: Seconds within which an answer is at once.
+AT_ONCE_S = 0.05
 
 
 class Unanswered(Exception):
@@ -48,14 +50,17 @@ class _Warm:
         #: Requests it has answered.
         self.answered = 0
 
-    def ask(self, request: Mapping[str, JSON], timeout_s: float) -> dict[str, JSON]:
+    def ask(self, request: Mapping[str, JSON], timeout_s: float, late: Callable[[], object]) -> dict[str, JSON]:
         """Give the answer. Raises TimeoutError, _Died; of no more use after either."""
         try:
             if not self._ready:
+                late()
                 self._receive(0, READY_WITHIN_S)
                 self._ready = True
             number = self.answered + 1
             self._channel.send({**request, "id": number}, timeout_s=timeout_s)
+            if timeout_s > AT_ONCE_S and not self._channel.wait(AT_ONCE_S):
+                late()
             answer = self._receive(number, timeout_s)
         except (OSError, WireError) as error:
             if isinstance(error, TimeoutError) and self._ready:
@@ -94,18 +99,25 @@ class WarmPool:
         self._idle: list[_Warm] = []
         self._closed = False
 
-    def ask(self, request: Mapping[str, JSON], timeout_s: float) -> dict[str, JSON]:
+    def ask(
+        self, request: Mapping[str, JSON], timeout_s: float, late: Callable[[], object] = lambda: None
+    ) -> dict[str, JSON]:
         """Give the answer of some process; `timeout_s` counts from when the request is handed to one.
+
+        `late` is called where the answer does not come at once; it may be called more than once.
 
         A process that died is replaced and the request sent again, until it has cost two new ones their
         lives: then it is the request that kills. Raises Unanswered, and Outran at the deadline.
         """
-        with self._room:
+        if not self._room.acquire(timeout=AT_ONCE_S):
+            late()
+            self._room.acquire()
+        try:
             deaths = 0
             warm, is_new = self._take()
             while True:
                 try:
-                    answer = warm.ask(request, timeout_s)
+                    answer = warm.ask(request, timeout_s, late)
                 except TimeoutError as error:
                     warm.end()
                     raise Outran(f"it ran longer than the {timeout_s:g} s a proof may take") from error
@@ -123,6 +135,8 @@ class WarmPool:
                 else:
                     self._give_back(warm)
                     return answer
+        finally:
+            self._room.release()
 
     def warm_up(self) -> None:
         """Start one process before anybody asks; returns at once. Where none can be started, who asks is told."""

@@ -183,6 +183,12 @@ class Channel:
             self._wait(select.POLLIN, timeout_s)
             yield from self.read()
 
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something can be read by then."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
     def _wait(self, event: int, timeout_s: float | None) -> None:
         poll = select.poll()
         poll.register(self._sock, event)

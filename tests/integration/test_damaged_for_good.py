@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from proofq.workers import door as doors
 from proofq.workers import keys
 from proofq.workers.attempt import Attempts
 from proofq.workers.clock import SystemClock
+from proofq.workers.life import Wait
 from proofq.workers.owner import ORPHAN_BEATS, Owner
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
@@ -30,6 +31,7 @@ class Sleeper:
     start_ticks = 1
     shared = False
     heard_s = 0.0
+    started_s = 0.0
     progress: tuple[int, Any] = (0, None)
 
     def __init__(self) -> None:
@@ -42,7 +44,10 @@ class Sleeper:
         self._process.kill()
 
     def wait_ended(self, timeout_s: float | None) -> bool:
-        return self._process.wait(timeout_s) is not None
+        try:
+            return self._process.wait(timeout_s) is not None
+        except subprocess.TimeoutExpired:
+            return False
 
     def when_ended(self, call: Callable[[], None]) -> None:
         raise AssertionError("the test waits")
@@ -65,7 +70,8 @@ class Hands:
     def prepare(self, *_: object) -> None:
         return None
 
-    def start(self, *_: object) -> Sleeper:
+    def start(self, *_: object) -> Generator[Wait, bool, Sleeper]:
+        yield from ()
         self._heart.client.set(keys.crumbs("t"), "stranger")
         self.started.append(Sleeper())
         return self.started[-1]

@@ -7,7 +7,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from proofq.workers.answering import Answering
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.clock import SystemClock
 from proofq.workers.expand import Expander
-from proofq.workers.perform import LocalPerformer
+from proofq.workers.life import through
+from proofq.workers.perform import LocalPerformer, Prepared
 from proofq.workers.reaper import StillAlive
 from proofq.workers.record import Task
 from tests.heart import Heart, birth
@@ -92,7 +92,10 @@ def test_what_a_slot_of_ours_still_runs_is_ended_by_number(tmp_path: Path, task:
         expander = Expander(tmp_path, tmp_path / "state", {}, os.environ)
         performer = LocalPerformer(bench.spawner, expander, lambda _: None, Answering({}, SystemClock()))
         spec = AgentSpec("sleeps", "function", inputs_schema={"type": "object"}, reuse=9)
-        start = partial(performer.start, baseline={}, timeout_s=10.0)
+
+        def start(prepared: Prepared) -> Any:
+            return through(performer.start(prepared, {}, 10.0), SystemClock())
+
         first = start(performer.prepare(replace(task, attempt=1), spec, None))
         neighbour = start(performer.prepare(replace(task, id="n", attempt=1), spec, None))
         second = performer.prepare(task, spec, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from proofq.policies.failure import Failure
 from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import ProofResult, Verdict, combine
 from proofq.workers.attempt import AttemptFailed
+from proofq.workers.life import Wait
 from proofq.workers.record import Task
 from tests.simulation import gate
 from tests.simulation.hub import Hub, Signal
@@ -179,6 +180,7 @@ class SimRunning:
         self.heard_s = 0.0
         self.progress = (0, "")
         self.start_ticks = agent.spawned_at
+        self.started_s = 0.0
         self.shared = False
 
     def kill(self, reason: str) -> None:
@@ -229,7 +231,7 @@ class SimPerformer:
             agent.gone.wait(None)
         return task
 
-    def start(self, prepared: Task, baseline: Mapping[str, Any], timeout_s: float) -> SimRunning:
+    def start(self, prepared: Task, baseline: Mapping[str, Any], timeout_s: float) -> Generator[Wait, bool, SimRunning]:
         hub = self._world.hub
         if self._home.forkserver_dead:
             raise AttemptFailed(Failure("infrastructure", "the forkserver is gone", source="host", phase="start"))
@@ -242,7 +244,12 @@ class SimPerformer:
             raise AttemptFailed(Failure("start_unconfirmed", "it never came up", source="host", phase="start"))
         agent.confirmed = True
         self._world.started.add((prepared.id, prepared.attempt))
-        return SimRunning(self._world, agent)
+        running = SimRunning(self._world, agent)
+        running.started_s = self._home.clock.boottime()
+        if hub.random.random() < 0.5:
+            # As an attempt that shares its process: what ends at once is heard of once.
+            yield Wait(running, self._home.clock.boottime() + hub.uniform(0.0, 2.0))
+        return running
 
     def transcripts(self, prepared: Task) -> Transcripts:
         return frozenset()
@@ -259,10 +266,13 @@ class SimProver:
         self._world.hub.sleep(self._world.hub.uniform(0, 0.05))
         return {"seen": 1}
 
-    def verify(self, task: Task, spec: AgentSpec) -> Verdict:
+    def verify(self, task: Task, spec: AgentSpec, late: Callable[[], object]) -> Verdict:
         hub = self._world.hub
         kind = spec.proofs[0].kind
         hub.sleep(hub.uniform(0, 0.3))
+        if hub.random.random() < 0.5:
+            late()
+            hub.sleep(hub.uniform(0, 0.3))
         if self._home.forkserver_dead or hub.random.random() < 0.06:
             return combine([ProofResult(kind, "cannot_tell", {"reason": "not reachable from here"})])
         if task.id in self._world.truth:

@@ -73,13 +73,19 @@ local function open_at_maxmemory()
   redis.call('ZREM', K.OWNERS, '')
 end
 
--- Writes an object's members to a hash in one command: each costs Lua more than it costs Redis. '@now' stands for the
--- script's time.
+-- A value that is to be written: '@now' stands for the script's time, '@now-37' for 37 ms before it.
+local function timed(value, now)
+  if value == '@now' then return now end
+  local ago = type(value) == 'string' and string.match(value, '^@now%-(%d+)$')
+  return ago and now - tonumber(ago) or value
+end
+
+-- Writes an object's members to a hash in one command: each costs Lua more than it costs Redis.
 local function write_fields(key, object, now)
   local flat = {}
   for field, value in pairs(object) do
     flat[#flat + 1] = field
-    flat[#flat + 1] = value == '@now' and now or value
+    flat[#flat + 1] = timed(value, now)
   end
   if #flat > 0 then redis.call('HSET', key, unpack(flat)) end
 end
@@ -167,11 +173,11 @@ local function rq_result(id, row)
   if type(whole) == 'string' then redis.pcall('RESTORE', K.RQ_RESULTS .. id, 0, whole, 'REPLACE') end
 end
 
--- Merges `patch` into the record of attempt `n`; the value '@now' stands for the script's time.
+-- Merges `patch` into the record of attempt `n`, with times as in `timed`.
 local function patch_attempt(id, n, patch, now)
   local raw = redis.call('HGET', K.ATTEMPTS .. id, n)
   local record = raw and decoded(raw) or {n = tonumber(n)}
-  for field, value in pairs(patch) do record[field] = value == '@now' and now or value end
+  for field, value in pairs(patch) do record[field] = timed(value, now) end
   redis.call('HSET', K.ATTEMPTS .. id, n, cjson.encode(record))
 end
 

@@ -6,6 +6,8 @@
 --   due_in_ms|nil (deferred for so long from now), max_age_ms|nil (give the task a new age), bell ('' or whom to ring),
 --   after|nil (ids of the tasks that it waits for again),
 --   incident|nil (what a failure tells: see incidents.lua),
+--   through|nil ([ms ago, event, to, reason, evidence] of each move that went before it and is written with it, all of
+--   them between states of the lease),
 --   heeds_cancel (bool: it would lead to another run, so a cancel that was asked goes before it),
 --   gate|nil (what the end tells the gate of the agent's provider; settle.lua tells it)}
 -- Returns: done, now | already, now (this very request was carried out before) | changed, state, fence | missing |
@@ -85,7 +87,12 @@ local function settle(now, plan)
     end_as(id, plan.from, plan.to, now)
   end
   if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('ZREM', K.AGES, id) end
-  crumb(id, now, plan.from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
+  local from = plan.from
+  for _, one in ipairs(plan.through or {}) do
+    crumb(id, now - one[1], from, one[2], one[3], one[4], tonumber(row[3]), fence, plan.who, plan.rid, one[5])
+    from = one[3]
+  end
+  crumb(id, now, from, plan.event, plan.to, plan.reason, tonumber(row[3]), fence, plan.who, plan.rid, plan.evidence)
 
   if plan.drop_result and typed(K.RQ_RESULTS .. id, 'stream') then redis.call('DEL', K.RQ_RESULTS .. id) end
   if RQ_STATUS[plan.from] ~= RQ_STATUS[plan.to] then
