@@ -10,7 +10,8 @@ from typing import Final
 
 PREFIX: Final = "proofq:"
 
-#: hash, one per task: its current fields. Written by enqueue, lease, settle, reap. Kept until purged.
+#: hash, one per task: its current fields. Written by enqueue, lease, settle, reap. Kept until purged. Of a task that
+#: ended in success its breadcrumbs and attempts stand in it, packed: see lua/keeping.lua.
 TASK: Final = PREFIX + "task:"
 #: list of JSON arrays, one per transition, oldest first; see `record.Breadcrumb`.
 CRUMBS: Final = PREFIX + "crumbs:"

@@ -32,3 +32,8 @@ class reading:  # noqa: N801 - reads as a verb where it stands
 def text(value: bytes) -> str:
     """Anybody can put anything into Redis: one id that is no text must not hide all others."""
     return value.decode("utf-8", "replace")
+
+
+def exact(value: bytes) -> str:
+    """As text that says every byte, also of what is none."""
+    return value.decode("utf-8", "surrogateescape")

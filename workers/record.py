@@ -11,6 +11,7 @@ from proofq.policies.failure import Failure
 from proofq.policies.gate import Admission
 from proofq.policies.lifecycle import STATES
 from proofq.policies.settlement import TaskFacts
+from proofq.workers import packed
 
 
 def _number(row: Mapping[str, str], name: str) -> int | None:
@@ -98,6 +99,8 @@ class Task:
     def read(cls, task_id: str, row: Mapping[str, str]) -> Task:
         """From the fields as text. ValueError for a row that is none."""
         try:
+            if packed.is_packed(row):
+                row = packed.whole(row)
             failure = _json(row, "failure")
             if row["state"] not in STATES or row["queue"] != f"{row['lane']}.{row['agent']}":
                 raise ValueError(f"state {row['state']!r:.40}, queue {row['queue']!r:.80}")

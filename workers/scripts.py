@@ -46,7 +46,7 @@ NAMES: Final = (
 #: The functions that a script needs beside those of common.lua, by the names of their files.
 PARTS: Final[Mapping[str, Sequence[str]]] = {
     "lease": ("gates", "caps", "leasing"),
-    "settle": ("gates", "incidents", "caps", "settling", "leasing"),
+    "settle": ("gates", "incidents", "caps", "keeping", "settling", "leasing"),
     "mend": ("caps",),
     "incident": ("incidents",),
     "gate": ("gates",),

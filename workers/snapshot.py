@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proofq.policies.audit_view import View
+from proofq.workers import packed
 from proofq.workers.record import Breadcrumb, Task
 
 #: RQ's `Result.Type`, as words.
@@ -42,11 +43,15 @@ class Peek:
         """Raises ValueError for rows that are not ours: no JSON where there should be some."""
         answer = json.loads(raw.decode("utf-8", "surrogateescape"))
         try:
+            row = packed.whole(_pairs(answer["row"]))
+            # Beside a packed row stands only what came after it.
+            crumbs = json.loads(row.pop("crumbs", "[]")) + json.loads(answer["crumbs"])
+            attempts = json.loads(row.pop("attempts", "[]")) + json.loads(answer["attempts"])
             return cls(
                 id=task_id,
-                row=_pairs(answer["row"]),
-                crumbs=[Breadcrumb(*crumb) for crumb in json.loads(answer["crumbs"])],
-                attempts=sorted(json.loads(answer["attempts"]), key=lambda record: int(record["n"])),
+                row=row,
+                crumbs=[Breadcrumb(*crumb) for crumb in crumbs],
+                attempts=sorted(attempts, key=lambda record: int(record["n"])),
                 job=_pairs(answer["job"]) or None,
                 in_queue=answer["in_queue"],
                 registries=frozenset(answer["registries"]),

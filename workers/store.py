@@ -15,14 +15,14 @@ from typing import Any
 import redis
 
 from proofq.policies import lifecycle
-from proofq.workers import keys, rq_view
+from proofq.workers import keys, packed, rq_view
 from proofq.workers.census import Census
 from proofq.workers.clock import Clock
 from proofq.workers.errors import UnknownTask
 from proofq.workers.gate_change import Change
 from proofq.workers.leasing import StaleOwner, UnreadableRow, Wish
 from proofq.workers.looks import Beat, Watch
-from proofq.workers.reading import reading, text
+from proofq.workers.reading import exact, reading, text
 from proofq.workers.record import Lease, Task, parse_attempts
 from proofq.workers.scripts import Argument, DamagedKey, Runner
 from proofq.workers.snapshot import Peek, Snapshot
@@ -306,10 +306,15 @@ class Store:
         return Task.parse(task_id, row)
 
     def attempts(self, task_id: str) -> list[dict[str, Any]]:
-        """The records of the task's attempts, in order."""
+        """The records of the task's attempts, in order. ValueError for those that are none."""
         with reading(keys.attempts(task_id)):
             raw = self.client.hgetall(keys.attempts(task_id))
-        return parse_attempts({name.decode(): value.decode("utf-8", "surrogateescape") for name, value in raw.items()})
+        if raw:
+            return parse_attempts({exact(name): exact(value) for name, value in raw.items()})
+        with reading(keys.task(task_id)):
+            row = self.client.hgetall(keys.task(task_id))
+        kept = packed.whole({exact(name): exact(value) for name, value in row.items()})
+        return list(json.loads(kept.get("attempts", "[]")))
 
     def owner_row(self, owner: str) -> dict[str, str]:
         with reading(keys.owner(owner)):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from proofq.policies import budget, lifecycle
 from proofq.policies.failure import Failure
-from proofq.workers import by_state, cap_view, effects, fleet, gate_view, keys, places
+from proofq.workers import by_state, cap_view, effects, fleet, gate_view, keys, packed, places
 from proofq.workers.clock import iso
 from proofq.workers.errors import Error, UnknownTask
 from proofq.workers.reading import reading
@@ -125,8 +125,12 @@ def newest_in(store: Store, state: str) -> Iterator[Task]:
 
 def crumbs_from(store: Store, task_id: str, number: int) -> list[Breadcrumb]:
     """The breadcrumbs of a task from the `number`th (0 = the first) on."""
-    with reading(keys.crumbs(task_id)):
-        rows = store.client.lrange(keys.crumbs(task_id), number, -1)
+    with reading(keys.crumbs(task_id)), store.client.pipeline(transaction=False) as pipe:
+        pipe.hexists(keys.task(task_id), packed.FIRST)
+        pipe.lrange(keys.crumbs(task_id), number, -1)
+        is_packed, rows = pipe.execute()
+    if is_packed:
+        return snapshot_of(store, task_id).crumbs[number:]
     return [Breadcrumb.parse(raw.decode("utf-8", "replace")) for raw in rows]
 
 

@@ -50,6 +50,14 @@ _RESULT_FACTS: Final[dict[Place, tuple[str, str, str]]] = {
     (RESULT, "execution_started_at"): ("number", "", _NO_RESULT_FACTS),
     (RESULT, "worker_name"): ("text", "", _NO_RESULT_FACTS),
 }
+_KEPT_SHORT: Final = "of a success nothing empty and nothing of its running is kept: each field costs its bytes a task"
+_NOT_KEPT: Final[dict[Place, tuple[str, str, str]]] = {
+    (JOB, "failure_callback_name"): ("empty", "", _KEPT_SHORT),
+    (JOB, "group_id"): ("empty", "", _KEPT_SHORT),
+    (JOB, "last_heartbeat"): ("time", "", _KEPT_SHORT),
+    (JOB, "stopped_callback_name"): ("empty", "", _KEPT_SHORT),
+    (JOB, "success_callback_name"): ("empty", "", _KEPT_SHORT),
+}
 _NO_DEPENDENCY: Final = "RQ defers for a dependency, we for a time: ours have none"
 #: Stage -> (key, field) -> (its shape through stock RQ, its shape through us, why). '' is nothing.
 DIFFERENT: Final[dict[str, dict[Place, tuple[str, str, str]]]] = {
@@ -79,7 +87,7 @@ DIFFERENT: Final[dict[str, dict[Place, tuple[str, str, str]]]] = {
         (ROW, "failed_job_count"): ("", "whole number", "written from the start; RQ's comes with the first"),
         (ROW, "successful_job_count"): ("", "whole number", "written from the start; RQ's comes with the first"),
     },
-    lifecycle.VERIFIED: _RESULT_FACTS,
+    lifecycle.VERIFIED: {**_RESULT_FACTS, **_NOT_KEPT},
     lifecycle.FAILED: {("rq:failed:work.note", "<id>"): ("-1", "+inf", _NO_EXPIRY), **_RESULT_FACTS},
     lifecycle.CANCELLED: {
         ("rq:canceled:work.note", "<id>"): ("seconds", "+inf", _NO_EXPIRY),

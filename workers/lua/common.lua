@@ -95,8 +95,12 @@ local function crumb(id, at, from, event, to, reason, attempt, fence, who, rid, 
     at, from or cjson.null, event, to, reason or '', attempt, fence or '', who or '', rid or '', evidence or ''}))
 end
 
--- Whether one of the last breadcrumbs was written by this very request: its reply was lost and it was sent again.
+-- Whether one of the last breadcrumbs was written by this very request: its reply was lost and it was sent again. Those
+-- of a task that ended in success are packed (keeping.lua), and its row names the requests behind them.
 local function done_before(id, rid)
+  for _, rids in ipairs(redis.call('HMGET', K.TASK .. id, 'rids', 'rids2')) do
+    if rids and string.find(' ' .. rids .. ' ', ' ' .. rid .. ' ', 1, true) then return true end
+  end
   for _, raw in ipairs(redis.call('LRANGE', K.CRUMBS .. id, -12, -1)) do
     local written = decoded(raw)
     if written and written[9] == rid then return true end

@@ -110,5 +110,6 @@ local function settle(now, plan)
     redis.call('PUBLISH', K.BELL, K.FOLLOWING)
   end
   if plan.bell ~= '' then redis.call('PUBLISH', K.BELL, plan.bell) end
+  if SUCCESS[plan.to] then keep(id) end
   return {'done', now}
 end

@@ -1,0 +1,113 @@
+-- What is kept of a task that ended in success: one row that Redis packs tight, and of RQ's job what RQ's people read.
+-- Redis packs a hash only while none of its values is longer than 64 bytes (hash-max-listpack-value), so what is longer
+-- is joined to one text that stands in parts, as the fields '0', '1', ..., or in '0' alone where the row has a long
+-- value all the same:
+--   names and lengths ("crumbs 213,attempts 68;"), then the texts in that order: crumbs [[ms since the one before,
+--   event, to, {s, r, n, f, w, e}], ...], the last member only with what is not as it was or not empty (source, reason,
+--   attempt, fence, who, evidence); attempts [record, ...] without what the breadcrumbs say; inputs and verdict as they
+--   were, where they are long.
+-- `rids` and `rids2`: the last requests that were carried out, for who sends one again. workers/packed.py reads it. A
+-- reader that does not know of it finds the state and the claim, and {} for long inputs.
+local LONGEST, PARTS = 64, 48
+
+-- The breadcrumbs as they are packed, the lease and the start of each attempt, and the requests behind the last ones.
+local function packed_crumbs(raw)
+  local texts, leased, started, rids = {}, {}, {}, {}
+  local at, to, n, fence, who = 0, cjson.null, 0, '', ''
+  for i, text in ipairs(raw) do
+    local one = decoded(text)
+    if not one or #one ~= 10 then return nil end
+    local more = {
+      s = one[2] ~= to and one[2] or nil, r = one[5] ~= '' and one[5] or nil, n = one[6] ~= n and one[6] or nil,
+      f = one[7] ~= fence and one[7] or nil, w = one[8] ~= who and one[8] or nil, e = one[10] ~= '' and one[10] or nil}
+    texts[i] = cjson.encode({one[1] - at, one[3], one[4], next(more) and more or nil})
+    at, to, n, fence, who = one[1], one[4], one[6], one[7], one[8]
+    if one[3] == 'lease' then leased[n] = one elseif one[3] == 'start' then started[n] = one end
+    if i > 1 and i > #raw - 12 and one[9] ~= rids[#rids] then rids[#rids + 1] = one[9] end
+  end
+  return '[' .. table.concat(texts, ',') .. ']', leased, started, rids
+end
+
+-- Without what tells processes apart, and what the lease, the start and the row say as well.
+local function packed_attempts(raw, leased, started, ended_at, last)
+  local texts = {}
+  for i = 2, #raw, 2 do
+    local record = decoded(raw[i])
+    if not record then return nil end
+    local lease, start = leased[record.n], started[record.n]
+    record.start_ticks, record.shared = nil, nil
+    if lease and record.leased_at == lease[1] then record.leased_at = nil end
+    if lease and record.worker == lease[8] then record.worker = nil end
+    if lease and record.fence == lease[7] then record.fence = nil end
+    if start and record.started_at == start[1] then record.started_at = nil end
+    if record.n == last and record.ended_at == ended_at then record.ended_at = nil end
+    texts[#texts + 1] = cjson.encode(record)
+  end
+  return '[' .. table.concat(texts, ',') .. ']'
+end
+
+-- The fields of a row as they are written: in parts as long as Redis packs so many.
+local function packed_row(row, texts, rids)
+  local head, body, flat, part_bytes = {}, {}, {}, LONGEST
+  for _, one in ipairs(texts) do
+    head[#head + 1] = one[1] .. ' ' .. #one[2]
+    body[#body + 1] = one[2]
+  end
+  local whole = table.concat(head, ',') .. ';' .. table.concat(body)
+  for i, field in ipairs({'rids', 'rids2'}) do
+    if rids[i * 7 - 6] then row[field] = table.concat(rids, ' ', i * 7 - 6, math.min(i * 7, #rids)) end
+  end
+  for field, value in pairs(row) do
+    flat[#flat + 1] = field
+    flat[#flat + 1] = value
+    if #value > LONGEST then part_bytes = #whole end
+  end
+  if #whole > LONGEST * PARTS then part_bytes = #whole end
+  for part = 0, math.floor((#whole - 1) / part_bytes) do
+    flat[#flat + 1] = string.format('%d', part)
+    flat[#flat + 1] = string.sub(whole, part * part_bytes + 1, (part + 1) * part_bytes)
+  end
+  return flat
+end
+
+-- RQ's job without what is empty, and without its arguments, which are the task's inputs. One that somebody else made
+-- stays as it is.
+local function keep_job(id)
+  local key = K.RQ_JOB .. id
+  if redis.call('TYPE', key).ok ~= 'hash' then return end
+  local flat, kept = redis.call('HGETALL', key), {}
+  for i = 1, #flat, 2 do
+    local field, value = flat[i], flat[i + 1]
+    if field == 'data' and #value > LONGEST then value = '["proofq.run",null,[],{}]' end
+    if value ~= '' and field ~= 'last_heartbeat' then
+      kept[#kept + 1] = field
+      kept[#kept + 1] = value
+    end
+  end
+  redis.call('DEL', key)
+  redis.call('HSET', key, unpack(kept))
+end
+
+-- Whoever calls has checked the types of the task's rows.
+local function keep(id)
+  local flat, row = redis.call('HGETALL', K.TASK .. id), {}
+  for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
+  local raw = redis.call('LRANGE', K.CRUMBS .. id, 0, -1)
+  local crumbs, leased, started, rids = packed_crumbs(raw)
+  if not crumbs then return end
+  local attempts = packed_attempts(redis.call('HGETALL', K.ATTEMPTS .. id), leased, started, tonumber(row.ended_at),
+    tonumber(row.attempt))
+  if not attempts then return end
+  local texts = {{'crumbs', crumbs}, {'attempts', attempts}}
+  for field, left in pairs({inputs = '{}', verdict = false}) do
+    if row[field] and #row[field] > LONGEST then
+      texts[#texts + 1] = {field, row[field]}
+      row[field] = left or nil
+    end
+  end
+  -- Nobody compares with how the world was before: a task that ended in success never runs again.
+  row.baseline = nil
+  redis.call('DEL', K.TASK .. id, K.CRUMBS .. id, K.ATTEMPTS .. id)
+  redis.call('HSET', K.TASK .. id, unpack(packed_row(row, texts, rids)))
+  if decoded(raw[1])[3] == 'enqueue' then keep_job(id) end
+end
