@@ -17,9 +17,10 @@ from proofq.workers.clock import SystemClock
 from proofq.workers.door import Door, Event, Settled
 from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.record import Lease
-from proofq.workers.scripts import Argument, RedisRunner, Runner
+from proofq.workers.scripts import RedisRunner
 from proofq.workers.store import Birth, Store
 from tests.asked import ASKED
+from tests.recorder import Recorder
 
 AGENT: Final = "a"
 QUEUE: Final = keys.queue_of("work", AGENT)
@@ -64,23 +65,6 @@ def birth(
         unique_ms=60_000,
         after=after,
     )
-
-
-class Recorder:
-    """A runner that remembers the last script it was asked to run, so that the very same can be sent again."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self.last: tuple[str, tuple[Argument, ...]] = ("", ())
-
-    def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
-        self.last = (name, tuple(arguments))
-        return self._runner(name, arguments)
-
-    def again(self) -> Callable[[], list[Any]]:
-        """Sends what was asked last, as often as it is called and whatever is asked meanwhile."""
-        name, arguments = self.last
-        return lambda: self._runner(name, arguments)
 
 
 class Heart:
