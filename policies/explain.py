@@ -1,7 +1,7 @@
 """Why a task is where it is, in words: what happened, which class, which rule, what next.
 
 Pure text over facts. Each state has one function that says what happened and what comes next; the words of a rule are
-put together from its name, "<class>.<response or bound>", as `policies.settlement` gives it.
+those of `policies.rule_words`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from proofq.policies import classes
+from proofq.policies import budget, classes, rule_words
 from proofq.policies.lifecycle import STATES
 
 
@@ -68,36 +68,6 @@ class Explanation:
     next: str
 
 
-#: What each response of `policies.classes` means, as the end of "the rule … says: ".
-RESPONSES: Final[Mapping[str, str]] = {
-    "retry": "such a failure is tried again after a pause, while its bound allows",
-    "repair": "the agent may repair its output in another attempt, while attempts are left",
-    "fail": "trying again would not help, so the task fails at once",
-    "quarantine": "the task is taken out of circulation for a human to look at",
-    "hold": "the task is held until a human has seen to the cause",
-    "defer": "nobody is blamed, and the task waits before it is tried again",
-    "requeue": "the task goes back to its queue at once, without counting the attempt",
-    "cancel": "the task ends here because somebody asked for it",
-    "gate": "the task goes back to its queue without counting the attempt, and the gate of its provider keeps it there",
-    "unasked": "a closed gate kept the agent from asking anybody, so nobody is blamed, and the task waits",
-}
-#: What each bound of `policies.classes` means once it is reached.
-BOUNDS: Final[Mapping[str, str]] = {
-    "attempts": "the attempts that count are spent",
-    "equal_crashes": "it crashed in the same way too often in a row",
-    "deaths": "too many workers died while they held the task",
-    "pickups": "it was picked up too often without ever running",
-    "age": "it has waited longer than its max_age_s",
-    "max_wait_s": "a longer wait was asked for than max_wait_s",
-}
-#: Where a class leads once its bound is reached.
-_ENDS: Final[Mapping[str, str]] = {
-    "fail": "the task fails",
-    "quarantine": "the task is quarantined",
-    "hold": "the task is held",
-    "expire": "the task expires",
-    "cancel": "the task is cancelled",
-}
 #: What a human does about a held task, by class.
 _TO_DO: Final[Mapping[str, str]] = {
     "auth": "give its workers a credential that is accepted and start them anew",
@@ -108,38 +78,6 @@ _TO_DO: Final[Mapping[str, str]] = {
     "effect_unknown": "look whether what it began in the world is there, and say so",
     "budget": "raise the limit if the work is worth it",
 }
-#: Rules that are no pair of a class and a response or bound.
-_OTHER_RULES: Final[Mapping[str, str]] = {
-    "cancel.asked": "a cancel that was asked for wins over another run",
-    "cancel": "somebody asked for the cancel",
-    "ask_cancel": "whoever holds the task is asked to stop it",
-    "expire": "a task that waits longer than its max_age_s expires",
-    "hold": 'proofs that cannot tell hold the task, since "cannot tell" is not "absent"',
-    "policy_error": "a policy of proofq's own raised, so the task is set aside rather than lost",
-    "found": "the proofs hold although the attempt did not end well, and the agent says look_first",
-    "verify": "every proof held when the world was read back",
-    "finish_unproven": "the agent is declared as unproven, so its own word ends the task",
-    "give_back": "an attempt cut short by its worker is given back and does not count",
-    "enqueue": "a new task is queued",
-    "enqueue_later": "a new task with a not_before waits until then",
-    "adopt": "a job that plain RQ put into a queue of ours becomes a task",
-    "adopt_later": "a job that plain RQ keeps until a time becomes a task that waits until then",
-    "adopt_bad": "a job that plain RQ put into a queue of ours fails where its inputs or wishes cannot be met",
-    "adopt_poison": "a job in a queue of ours that is no call of proofq.run is set aside with its reason",
-    "enqueue_after": "a task with after waits until those tasks have ended in success",
-    "met": "a task with after waits until all of those tasks have ended in success",
-    "release": "a task is queued once all tasks that go before it have ended in success",
-    "expire.after": "a task expires as soon as one that goes before it has ended without success",
-    "replay_after": "who never ran since tasks go before it waits for them again when it is replayed",
-    "mend": "what is shown and listed of a task follows from what its row says",
-    "due": "a task whose time has come is queued",
-    "lease": "the next task of a queue goes to a free slot",
-    "trial": "it was there when workers died, and starts apart from others like it",
-    "baseline": "what proofs will be compared with is written down before anything starts",
-    "start": "an attempt runs once its start is confirmed",
-    "claim": "what an agent says of itself is a claim, and proofs decide",
-    "replay": "a human asked for another run, with all counters begun anew",
-}
 
 
 def explain(story: Story) -> Explanation:
@@ -149,26 +87,12 @@ def explain(story: Story) -> Explanation:
     if story.kind and story.state not in _BEGUN:
         sentences += [_class_sentence(story), *([story.incident] if story.incident else [])]
     if story.rule:
-        sentences.append(f"Rule {story.rule}: {rule_in_words(story.rule)}.")
+        sentences.append(f"Rule {story.rule}: {rule_words.clause(story.rule)}.")
     if story.refused is not None:
         sentences.append(f"Since then {story.refused[0]} was refused: {story.refused[1]}.")
     sentences.append(f"Next: {then}")
     kind = story.kind if story.kind and story.state not in _BEGUN else None
     return Explanation(" ".join(sentences), kind, story.rule or None, then)
-
-
-def rule_in_words(rule: str) -> str:
-    """What a rule says, as a clause; its bare name for one that this version does not know."""
-    if rule in _OTHER_RULES:
-        return _OTHER_RULES[rule]
-    name, _, part = rule.partition(".")
-    if name not in classes.CLASSES:
-        return rule
-    if part == "max_wait_s":
-        return f"{BOUNDS[part]}, so the task is held"
-    if part in BOUNDS:
-        return f"{BOUNDS[part]}, so {_ENDS[classes.of(name).ends_in]}"
-    return RESPONSES.get(part, rule)
 
 
 # --- what happened and what comes next, by state -------------------------------------------------------------------
@@ -276,7 +200,8 @@ def _deferred(story: Story) -> tuple[str, str]:
         happened = f"{_name(story)} waits since {story.at} after attempt {story.attempt}.{_doubt(story)}"
     if story.not_before and "" < story.expires_at <= story.not_before:
         return happened, f"it expires at {story.expires_at}, before its time comes ({story.not_before})."
-    return happened, f"it is queued at {story.not_before or 'its time'}; {_expiry(story)}"
+    shut = " (`proofq gate list` says what shuts it)" if story.rule.endswith(".unasked") else ""
+    return happened, f"it is queued at {story.not_before or 'its time'}{shut}; {_expiry(story)}"
 
 
 def _held(story: Story) -> tuple[str, str]:
@@ -284,6 +209,9 @@ def _held(story: Story) -> tuple[str, str]:
     cause = _TO_DO.get(story.kind, "see to the cause")
     if any(outcome == "cannot_tell" for _, outcome in story.proofs):
         cause = f"see in `proofq show {story.id}` why its proofs could not tell"
+    more = budget.more(story.failure_reason) if story.kind == "budget" else ""
+    if more:
+        return happened, f"{more}; `proofq replay {story.id}` lets it go at once; {_expiry(story)}"
     return happened, f"{cause}, then `proofq replay {story.id}`, or `proofq cancel {story.id}`; {_expiry(story)}"
 
 
@@ -343,6 +271,8 @@ def _name(story: Story, start: bool = True) -> str:
 def _class_sentence(story: Story) -> str:
     known = classes.of(story.kind)
     meaning = known.meaning if known.name == story.kind else STATES[story.state]
+    if story.rule.endswith(".unasked"):
+        meaning = "a gate was shut, and nobody was asked"
     if (story.state, story.kind) == ("expired", "no_progress"):
         # The class of who expires without any failure; perhaps nobody ever picked it up.
         meaning = "nothing came of it within its time"

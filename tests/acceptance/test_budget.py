@@ -216,6 +216,8 @@ def test_a_task_has_its_own_and_a_replay_begins_it_anew(site: Site) -> None:
         assert site.task(task_id).spent["tokens"] == spent
         booked(site, "each")
         assert f"task {task_id}" in site.task(task_id).failure.reason  # type: ignore[union-attr]
+        # It was raised in the agent, and room in the budget ends the wait all the same.
+        assert budget.is_ours(site.task(task_id).failure)
         proofq(site, "replay", task_id)
     assert site.wait_for(task_id, "finished_unproven").claim == 10
     booked(site, "each")

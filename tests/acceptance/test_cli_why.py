@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proofq.policies import classes, lifecycle
+from proofq.policies import budget, classes, lifecycle
 from proofq.policies.failure import Failure
 from proofq.workers import keys
 from proofq.workers.door import Event
@@ -27,9 +27,13 @@ def _plain(state: str) -> Way:
 
 
 def _failing(kind: str) -> Way:
+    return _failed_of(Failure(kind, "for a reason", fingerprint="f"))
+
+
+def _failed_of(failure: Failure) -> Way:
     def bring(bench: Bench, project: Project) -> str:
         task_id = project.enqueue()
-        bench.event(bench.run(task_id), "failed", failure=Failure(kind, "for a reason", fingerprint="f"))
+        bench.event(bench.run(task_id), "failed", failure=failure)
         return task_id
 
     return bring
@@ -84,6 +88,11 @@ WAYS: dict[str, Way] = {
     "worker draining": _owner(slots=4, state="draining"),
     "nobody declares it": _owner(agents=""),
     "queued behind": _behind,
+    "held at a budget": _failed_of(budget.reached("agent note per day", "usd", 1_000_000, 1_200_000)),
+    "waiting for a price": _failed_of(budget.busy("agent note per day", 1)),
+    "at a shut gate": _failed_of(Failure("overloaded", "the gate of p is held", source="host", retry_after_s=60.0)),
+    "told to wait": _failed_of(Failure("rate_limited", "429", source="provider", retry_after_s=60.0)),
+    "an effect in doubt": _failed_of(Failure("effect_unknown", "ctx.once('mail') was begun", fingerprint="f")),
 }
 #: What must stand in the paragraph of some.
 SAYS = {
@@ -97,6 +106,12 @@ SAYS = {
     "cancelled": "by bench after no attempt",
     "cancelled at work": "by cli:test after 1 attempt",
     "expired while queued again": "Class network (",
+    "held at a budget": "Next: it goes on by itself once its next day (UTC) begins or a worker declares",
+    "failed as budget": "Next: raise the limit if the work is worth it",
+    "waiting for a price": "nobody knows yet what an attempt costs",
+    "at a shut gate": "Class overloaded (a gate was shut, and nobody was asked)",
+    "told to wait": "nobody is blamed, and the task waits before it is tried again",
+    "an effect in doubt": "look whether what it began in the world is there",
     "expired": "Class no_progress (nothing came of it within its time)",
 }
 

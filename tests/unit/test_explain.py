@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from proofq.policies import classes, explain, lifecycle, settlement
+from proofq.policies import classes, explain, lifecycle, rule_words, settlement
 from proofq.policies.explain import Story
 from proofq.policies.failure import Failure
 from proofq.policies.settlement import Limits, TaskFacts
@@ -91,7 +91,7 @@ def test_a_failure_is_named_with_its_meaning_and_reason(state: str, kind: str) -
 @pytest.mark.parametrize("rule", sorted(DECISIONS))
 def test_every_rule_of_a_decision_is_said_in_words(rule: str) -> None:
     """No rule that settlement can name is shown by its bare name."""
-    words = explain.rule_in_words(rule)
+    words = rule_words.clause(rule)
     assert words != rule
     assert len(words) > 20
 
@@ -101,12 +101,12 @@ def test_the_words_of_a_rule_fit_where_it_leads(rule: str) -> None:
     """A rule of a reached bound says the very state in which the decision ends the task."""
     name, decision = DECISIONS[rule]
     bound = rule.removeprefix(f"{name}.")
-    if bound in explain.BOUNDS:
+    if bound in rule_words.BOUNDS:
         assert {
             "fail": "fails",
             "quarantine": "is quarantined",
             "hold": "is held",
-        }[decision.event] in explain.rule_in_words(rule)
+        }[decision.event] in rule_words.clause(rule)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_the_words_of_a_rule_fit_where_it_leads(rule: str) -> None:
 )
 def test_events_that_are_rules_by_themselves_are_said_in_words(event: str) -> None:
     """An event that no failure's rule stands behind has words of its own."""
-    assert explain.rule_in_words(event) != event
+    assert rule_words.clause(event) != event
 
 
 def test_responses_and_bounds_are_all_said() -> None:
     """A response or bound that a class has and no sentence explains would be shown bare."""
-    assert {one.response for one in classes.CLASSES.values()} <= explain.RESPONSES.keys()
-    assert {one.bound for one in classes.CLASSES.values()} - {"none"} <= explain.BOUNDS.keys()
+    assert {one.response for one in classes.CLASSES.values()} <= rule_words.RESPONSES.keys()
+    assert {one.bound for one in classes.CLASSES.values()} - {"none"} <= rule_words.BOUNDS.keys()
 
 
 @pytest.mark.parametrize("state", sorted({"leased", "running", "claimed_done", "verified", "finished_unproven"}))
@@ -194,4 +194,4 @@ def test_proofs_are_named() -> None:
 
 def test_an_unknown_rule_is_shown_as_it_is() -> None:
     """A rule written by a newer version is shown by its name rather than guessed at."""
-    assert explain.rule_in_words("novelty.limit") == "novelty.limit"
+    assert rule_words.clause("novelty.limit") == "novelty.limit"

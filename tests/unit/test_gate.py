@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from proofq.policies import breaker, gate
+from proofq.policies import breaker, gate, gate_words
 from proofq.policies.agent import Provider
 from proofq.policies.classes import CLASSES
 from proofq.policies.failure import Failure
 from proofq.policies.gate import Admission, Told
+from proofq.policies.gate_words import Shut
 
 PROVIDER = Provider("p")
 PLAIN = Admission("p:k", 3)
@@ -102,3 +103,21 @@ def test_the_table_explains_itself() -> None:
     assert {event for _, event in gate.TABLE} == gate.EVENTS.keys()
     assert set(gate.TABLE.values()) == gate.STATES.keys()
     assert {state for state, event in gate.TABLE if gate.TABLE[state, event] != state} - {None} == gate.STATES.keys()
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "then"),
+    [
+        (gate.COOLING, "cools until 12:00: why", "until 12:00; what waited is then let out bit by bit"),
+        (gate.TRIPPED, "is tripped since 11:00: why", "at 12:00 one task tries whether the provider answers again"),
+        (gate.PROBING, "lets one through at a time since 11:00: why", "task t7 tries it, and the others follow"),
+        (gate.HELD, "is held since 11:00: why", "`proofq gate open p`), or workers are started with another key"),
+        (gate.ISOLATED, "is isolated since 11:00: why", "somebody opens it (`proofq gate open p`)"),
+        ("damaged", "is damaged: why", "`proofq gate list`"),
+    ],
+)
+def test_what_waits_at_a_gate_is_told_why_and_what_opens_it(state: str, seen: str, then: str) -> None:
+    """For every state that lets nobody through: the reason, since when or until when, and what somebody may do."""
+    said = gate_words.waiting(Shut("p", "k", state, "why.", "11:00", "12:00", "t7"))
+    assert said[0] == f"The gate of p (key k) {seen}."
+    assert then in said[1]
