@@ -30,6 +30,8 @@ _WARNING: Final = frozenset({"overloaded", "network", "lost_worker", "infrastruc
 _OF_PROVIDER: Final = frozenset({"auth", "quota", "rate_limited", "overloaded", "network"})
 #: Slowing down for as long as somebody said is no trouble.
 _TOLD_TO_WAIT: Final = frozenset({"rate_limited", "quota", "overloaded"})
+#: Seconds after which sinks that failed are tried again: what is down for longer has the next escalation.
+RETRIES_S: Final = (30.0, 120.0, 600.0)
 #: Characters of a reason that are kept.
 _REASON: Final = 300
 
@@ -90,6 +92,12 @@ def escalations(level: Severity, rules: Rules) -> tuple[float, ...]:
         return ()
     first_s = rules.escalate_after_s * {"critical": 1, "error": 2, "warning": 4}[level]
     return tuple(first_s * 2**number for number in range(rules.max_escalations))
+
+
+def again_s(tries: int) -> float | None:
+    """Seconds until a notification that some sinks did not take is given to those once more; None: not any more, before
+    the next escalation. `tries`: how often it was given to them already."""
+    return RETRIES_S[tries - 1] if 0 < tries <= len(RETRIES_S) else None
 
 
 def raised(level: str, times: int) -> str:

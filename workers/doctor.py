@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import proofq
 from proofq.policies import layout
-from proofq.workers import connection, fleet, preload, project, session, statedir, statx
+from proofq.workers import connection, fleet, preload, project, session, sinks, statedir, statx
 from proofq.workers.errors import Error
 from proofq.workers.project import Project
 from proofq.workers.session import Session
@@ -53,6 +53,7 @@ def examine(environ: Mapping[str, str] | None = None) -> list[Check]:
         checks.append(_guarded("state_dir", lambda: _state_dir(found.state_dir)))
         checks.append(_guarded("disk", lambda: _disk(found)))
         checks.append(_guarded("limits", lambda: _limits(found)))
+        checks.append(_guarded("sinks", lambda: _sinks(found, environ)))
         checks += _redis(found, environ)
     return checks
 
@@ -128,6 +129,21 @@ def _limits(read: Project) -> tuple[bool, str]:
         short.append(f"{slots} slots want {wanted_processes} processes (ulimit -u, or pids.max of the container)")
     shown = f"{slots} slots; open files {_shown(files)}, processes {_shown(processes)}"
     return not short, "; ".join([shown, *short])
+
+
+def _sinks(read: Project, environ: Mapping[str, str]) -> tuple[bool, str]:
+    """Who would be told of incidents by a worker with this environment. Nothing is sent."""
+    tried = sinks.tried(read.settings.incidents, environ)
+    wrong = [problem for _, problem in tried.values() if problem]
+    if wrong:
+        return False, f"{'; '.join(wrong)}; a worker with this environment tells nobody by it"
+    if not tried:
+        names = " or ".join(sinks.variables(read.settings.incidents).values())
+        return True, f"incidents stand in logs and in `proofq status` alone: {names} is not set here"
+    return (
+        True,
+        f"incidents go to {' and '.join(sorted(tried))}, as this environment says; workers have one of their own",
+    )
 
 
 def _process_limit() -> int | None:

@@ -37,7 +37,8 @@ class Incident:
     """One incident. Times are epoch milliseconds of Redis, None where it never came to that; "" is nobody or nothing.
 
     `count`: failures; `tasks`: how many tasks had them. `notified`: notifications sent; `delivered`: sinks that have
-    it; `problem`: what went wrong when it was told last. `parked`: nobody is told again.
+    it; `problem`: what went wrong when it was told last; `pending`: sinks that are to be given the last one once more,
+    which were given it `tries` times. `parked`: nobody is told again.
     """
 
     id: str
@@ -60,6 +61,8 @@ class Incident:
     notified: int = 0
     delivered: tuple[str, ...] = ()
     problem: str = ""
+    pending: tuple[str, ...] = ()
+    tries: int = 0
     parked: bool = False
 
     @classmethod
@@ -80,6 +83,8 @@ class Incident:
             times={name: _number(row, f"{name}_at") for name in _TIMES},
             notified=_number(row, "notified") or 0,
             delivered=tuple(row.get("delivered", "").split()),
+            pending=tuple(row.get("pending", "").split()),
+            tries=_number(row, "tries") or 0,
             parked=row.get("parked") == "1",
         )
 
@@ -165,12 +170,20 @@ def claim(store: Store, token: str, limit: int, *, overdue_s: float = 0.0, early
     return [Incident.parse(text(name), row) for name, row in zip(flat[::2], flat[1::2], strict=True)]
 
 
-def told(store: Store, token: str, incident_id: str, delivered: Sequence[str], problem: str) -> bool:
-    """Ends a claim: the next escalation is due from now on; False where the claim was lost. Raises RedisUnavailable."""
-    words = " ".join(delivered)
-    answer = insist(
-        lambda: store.call("incident", "told", token, incident_id, words, problem[:300]), store.clock, tries(TRIES)
-    )
+def told(
+    store: Store,
+    token: str,
+    incident_id: str,
+    delivered: Sequence[str],
+    problem: str,
+    again_s: float | None = None,
+    pending: Sequence[str] = (),
+) -> bool:
+    """Ends a claim: the next escalation is due from now on, or with `again_s` the same notification once more, for the
+    sinks that are `pending`; False where the claim was lost. Raises RedisUnavailable."""
+    again = "" if again_s is None else round(again_s * 1000)
+    said = (" ".join(delivered), problem[:300], again, " ".join(pending))
+    answer = insist(lambda: store.call("incident", "told", token, incident_id, *said), store.clock, tries(TRIES))
     return bool(answer[0] == b"done")
 
 

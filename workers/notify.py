@@ -141,19 +141,29 @@ class Notifier:
                 return
 
     def _tell(self, token: str, one: Incident) -> None:
-        notice = Notice(one, incident.raised(one.severity, one.notified), one.notified)
-        log.error("incident", extra=notice.to_dict())
-        delivered, problems = list(one.delivered), []
-        for line in self._lines:
-            if line.sink.once and line.sink.name in delivered:
-                continue
-            problem = line.send(notice)
+        # Given once more to those that did not take it, it is the same one.
+        escalation = one.notified - bool(one.pending)
+        notice = Notice(one, incident.raised(one.severity, escalation), escalation)
+        if not one.pending:
+            log.error("incident", extra=notice.to_dict())
+        delivered, problems = list(one.delivered), {}
+        for name, line in self._wanted(one).items():
+            problem = line.send(notice) if line else "no worker that told it has it"
             if problem:
-                problems.append(f"{line.sink.name}: {problem}")
-                log.error("sink_failed", extra={"sink": line.sink.name, "incident": one.id, "problem": problem})
-            elif line.sink.name not in delivered:
-                delivered.append(line.sink.name)
-        incidents.told(self._store, token, one.id, delivered, "; ".join(problems))
+                problems[name] = problem
+                log.error("sink_failed", extra={"sink": name, "incident": one.id, "problem": problem})
+            elif name not in delivered:
+                delivered.append(name)
+        said = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        again_s = incident.again_s(one.tries + 1) if problems else None
+        incidents.told(self._store, token, one.id, delivered, said, again_s, tuple(problems))
+
+    def _wanted(self, one: Incident) -> dict[str, _Line | None]:
+        """The sinks that are to be given this one; None for one that another worker has."""
+        mine = {line.sink.name: line for line in self._lines}
+        if one.pending:
+            return {name: mine.get(name) for name in one.pending}
+        return {name: line for name, line in mine.items() if not (line.sink.once and name in one.delivered)}
 
 
 class _Line:

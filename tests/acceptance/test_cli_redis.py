@@ -73,6 +73,7 @@ def test_doctor_names_what_it_looks_at(embedded: Project) -> None:
     assert "embedded" in checks["redis"]["detail"]
     assert "append-only" in checks["redis_persistence"]["detail"]
     assert "birth times" in checks["state_dir"]["detail"]
+    assert "SENTRY_DSN is not set" in checks["sinks"]["detail"]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,16 @@ def test_doctor_finds_a_package_that_is_shadowed(project: Project, tmp_path: Pat
         (project.root / name / "__init__.py").write_text("raise RuntimeError('not mine')\n")
     code, checks = _checks(project)
     assert (code, checks["package"]["ok"]) == (0, True)
+
+
+def test_doctor_tries_the_addresses_of_those_who_are_told(project: Project) -> None:
+    """One that is none fails the check, by the name of its variable; what it holds stands nowhere."""
+    for urls, ok in (("wat://pagesecret", False), ("json://user:pagesecret@127.0.0.1:9/", True)):
+        project.environ |= {"SENTRY_DSN": "http://sentrysecret@127.0.0.1:9/42", "PROOFQ_NOTIFY_URLS": urls}
+        code, checks = _checks(project)
+        assert (code == 0, checks["sinks"]["ok"]) == (ok, ok)
+        assert ("apprise and sentry" if ok else "PROOFQ_NOTIFY_URLS: ") in checks["sinks"]["detail"]
+        assert "secret" not in str(checks)
 
 
 def test_doctor_says_when_limits_are_low(project: Project) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from proofq.policies import incident
 from proofq.policies.failure import Failure
 from proofq.policies.incident_rules import Rules
 from proofq.workers import incidents, keys, notify, sinks
@@ -18,6 +19,7 @@ from proofq.workers.incidents import Incident, Reporting
 from proofq.workers.notify import Notifier
 from proofq.workers.scripts import DamagedKey
 from tests.incident_site import CAUSE_KEYS, Site
+from tests.sinks import RecordingSink, recording
 
 pytestmark = pytest.mark.both_binaries
 
@@ -189,6 +191,67 @@ def test_who_can_only_log_leaves_it_to_others(site: Site) -> None:
     assert site.claim(overdue_s=30) == []
     site.time.ms = 50_000
     assert len(site.claim(overdue_s=30)) == 1
+
+
+# --- sinks that do not take it ---------------------------------------------------------------------------------------
+
+
+def _notifier(site: Site, pager: RecordingSink, sentry: RecordingSink) -> Notifier:
+    return sinks.notifier(site.store, Rules(), {"PROOFQ_NOTIFY_URLS": pager.url, "SENTRY_DSN": sentry.dsn})
+
+
+def _due(site: Site, notifier: Notifier, after_s: float) -> bool:
+    """Whether it is told once so much time is over, and not a second before."""
+    site.time.ms += round(after_s * 1000) - 1_000
+    assert notifier.tell_due() == 0
+    site.time.ms += 1_001
+    return notifier.tell_due() == 1
+
+
+def test_who_did_not_take_it_is_given_it_again_and_nobody_else(site: Site) -> None:
+    """The same notification, without a second one for those that have it, and without an escalation."""
+    site.fail()
+    site.fail()
+    site.time.ms = 60_000
+    with recording("refuses") as pager, recording() as sentry:
+        notifier = _notifier(site, pager, sentry)
+        assert notifier.tell_due() == 1
+        assert (site.one().notified, site.one().delivered) == (1, ("sentry",))
+        assert (site.one().pending, site.one().problem) == (("apprise",), "apprise: Undelivered")
+        pager.mood = "takes"
+        # Failures meanwhile bring it no earlier.
+        site.fail()
+        assert _due(site, notifier, incident.RETRIES_S[0])
+        assert [page["title"].split(":")[0] for page in pager.pages()] == ["[proofq] error"] * 2
+        assert "escalation" not in str(pager.pages())
+        assert len(sentry.events()) == 1
+        assert (site.one().notified, site.one().pending, site.one().problem) == (1, (), "")
+        assert set(site.one().delivered) == {"apprise", "sentry"}
+        assert _due(site, notifier, 1800)
+        assert "escalation 1" in pager.pages()[-1]["title"]
+
+
+def test_a_sink_that_never_takes_it_is_asked_three_times_more(site: Site) -> None:
+    """Longer and longer apart, then with the next escalation; one that only another worker has is bounded, too."""
+    site.fail()
+    site.fail()
+    site.time.ms = 60_000
+    with recording("refuses") as pager, recording() as sentry:
+        notifier = _notifier(site, pager, sentry)
+        assert notifier.tell_due() == 1
+        for number, wait_s in enumerate(incident.RETRIES_S[:-1]):
+            assert _due(site, notifier, wait_s)
+            assert (len(pager.posted), site.one().tries) == (2 + number, 2 + number)
+        elsewhere = sinks.notifier(site.store, Rules(), {"SENTRY_DSN": sentry.dsn})
+        assert _due(site, elsewhere, incident.RETRIES_S[-1])
+        assert (site.one().notified, site.one().pending, len(pager.posted)) == (1, (), 3)
+        assert "no worker that told it has it" in site.one().problem
+        assert _due(site, notifier, 1800)
+        assert (site.one().notified, len(pager.posted), len(sentry.events())) == (2, 4, 1)
+        # Somebody is at it: nobody is asked once more.
+        assert incidents.acknowledge(site.store, site.one().id, "ann")
+        site.time.ms += 10_000_000
+        assert notifier.tell_due() == 0
 
 
 # --- reports that are no attempt's -----------------------------------------------------------------------------------

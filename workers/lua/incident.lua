@@ -3,7 +3,8 @@
 --   report: 3 plan (JSON, see report_incident), 4 id of the task      -> done, id | already, id | strange (a key is in the way)
 --   claim: 3 token, 4 ms for which it is held, 5 limit, 6 ms that it must have been due, 7 how often one is tried,
 --          8 '1': also those whose first notification still gathers   -> claimed, now, {id, {field, value, ...}, ...}
---   told: 3 token, 4 id, 5 names of sinks that have it, 6 what went wrong or ''  -> done | late (another one tells it)
+--   told: 3 token, 4 id, 5 names of sinks that have it, 6 what went wrong or '', 7 ms after which it is given once more to
+--         8 the names of those that failed, or ''  -> done | late (another one tells it)
 --   ack, close: 3 id, 4 who                                           -> done | already | refused, state | unknown
 -- Or wrong_type, key, type. A report of a task that is among the last 8 of its incident counts once.
 local now = clock(ARGV[1])
@@ -12,12 +13,19 @@ local wrong = incidents_misfit()
 if wrong then return wrong end
 open_at_maxmemory()
 
--- What follows once somebody was told, or given up: the next escalation, or none.
-local function settle_alert(id, row, delivered, problem)
-  local told = (tonumber(row.notified) or 0) + 1
+-- What follows once somebody was told, or given up: the next escalation, or none. `again`: ms after which the same
+-- notification goes once more to `pending`, those that it did not reach; that is none of the escalations.
+local function settle_alert(id, row, delivered, problem, again, pending)
+  local told = (tonumber(row.notified) or 0) + (row.pending and 0 or 1)
   local key = K.INCIDENT .. id
   redis.call('HSET', key, 'notified', told, 'notified_at', now, 'delivered', delivered, 'problem', problem)
   redis.call('HDEL', key, 'claimed', 'claims')
+  if again and row.state == 'open' then
+    redis.call('HSET', key, 'pending', pending, 'tries', (tonumber(row.tries) or 0) + 1)
+    redis.call('ZADD', K.ALERTS, now + again, id)
+    return
+  end
+  redis.call('HDEL', key, 'pending', 'tries')
   local schedule = row.schedule and decoded(row.schedule) or {}
   local wait = tonumber(schedule[told])
   if row.state == 'open' and wait then
@@ -50,7 +58,7 @@ local function claim()
   local until_ms = ARGV[8] == '1' and '+inf' or now - tonumber(ARGV[6])
   local found = {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.ALERTS, '-inf', until_ms, 'LIMIT', 0, 100)) do
-    local row = incident_row(id, 'state', 'claimed', 'claims', 'notified', 'schedule', 'delivered')
+    local row = incident_row(id, 'state', 'claimed', 'claims', 'notified', 'schedule', 'delivered', 'pending')
     local due = tonumber(redis.call('ZSCORE', K.ALERTS, id)) <= now
     local claims = row and tonumber(row.claims) or 0
     if not row or row.state ~= 'open' then
@@ -68,9 +76,9 @@ local function claim()
 end
 
 local function told()
-  local row = incident_row(ARGV[4], 'state', 'claimed', 'notified', 'schedule')
+  local row = incident_row(ARGV[4], 'state', 'claimed', 'notified', 'schedule', 'pending', 'tries')
   if not row or row.claimed ~= ARGV[3] then return {'late'} end
-  settle_alert(ARGV[4], row, ARGV[5], ARGV[6])
+  settle_alert(ARGV[4], row, ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8])
   return {'done'}
 end
 
