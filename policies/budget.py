@@ -6,7 +6,6 @@ Redis counts in whole numbers (`UNITS` of each dimension), so that no sum drifts
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,9 +29,6 @@ MOST: Final = 1_000_000_000
 MAX_BUDGETS: Final = 8
 #: Marks a failure that a budget of ours gave, and that room in it ends.
 FINGERPRINT: Final = "budget:"
-_REACHED: Final = re.compile(
-    r"\b(?:the|its) budget of (?P<where>(?P<task>task |wall_s).*?|.+? per (?P<per>\w+)) is reached\b"
-)
 
 
 @dataclass(frozen=True)
@@ -112,21 +108,17 @@ def bad_amount(name: str, value: Any) -> str:
 def reached(where: str, name: str, limit: int, spent: int) -> Failure:
     """The failure of whoever finds nothing left."""
     said = f"the budget of {where} is reached: {shown(name, spent)} of {shown(name, limit)} {name}"
-    return Failure("budget", said, phase="run", fingerprint=fingerprint(said))
+    # Tasks that reach budgets of their own are one cause.
+    which = "task" if where.startswith("task ") else where
+    return Failure("budget", said, phase="run", fingerprint=f"{FINGERPRINT}{which}")
 
 
-def fingerprint(said: str) -> str:
-    """Of a failure that says so in these words; "" for others. Tasks that reach budgets of their own are one cause."""
-    found = _REACHED.search(said)
-    return "" if found is None else f"{FINGERPRINT}{'task' if found['task'] else found['where']}"
-
-
-def more(said: str) -> str:
-    """What lets a task go on that such a failure holds, as a clause; "" for a failure that is none of ours."""
-    found = _REACHED.search(said)
-    if found is None:
+def more(fingerprint: str) -> str:
+    """What lets a task go on that a failure with this fingerprint holds, as a clause; "" for none of ours."""
+    if not fingerprint.startswith(FINGERPRINT):
         return ""
-    again = f"its next {found['per']} (UTC) begins or " if found["per"] else ""
+    per = fingerprint.rpartition(" per ")[2] if " per " in fingerprint else ""
+    again = f"its next {per} (UTC) begins or " if per else ""
     return f"it goes on by itself once {again}a worker declares a higher budget"
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from proofq.policies import (
-    budget,
     classes,
     error_chain,
     error_facts,
@@ -109,9 +108,7 @@ def _of_exception(error: BaseException, phase: str | None, now: float | None) ->
     if wait is None and best.kind in classes.WAITS:
         # An outer error may carry the headers of the inner one that said what happened, and the other way round.
         wait = next((one.retry_after_s for one in judged if one.retry_after_s is not None), None)
-    # By its budget, and not by where it was raised: room in it is what the task waits for.
-    of_budget = budget.fingerprint(looking.text(best.facts.error)) if "BudgetReached" in best.facts.names else ""
-    print_ = of_budget or fingerprints.of_error(error)
+    print_ = fingerprints.of_error(error)
     return Failure(best.kind, _reason(error, best), best.source, phase, wait, print_)
 
 

@@ -20,8 +20,8 @@ class Story:
 
     `event`, `reason`, `who` and `at` are those of the breadcrumb that led to `state`, `rule` the rule that chose it.
     `kind` is the class of the failure the task stands under, or of its last ended attempt ('' = none);
-    `failure_reason` its sentence. `taken_over`: the lease was taken from a dead or silent owner. `refused` is the
-    last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
+    `failure_reason` its sentence, `fingerprint` that of the failure it stands under. `taken_over`: the lease was taken
+    from a dead or silent owner. `refused` is the last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
     that declare the agent can do for a queued task: free, busy, suspended, draining, nobody where there are none, or
     paused; gate where only a gate or a cap keeps it waiting, and `gate` says why and what comes next;
     `ahead`: how many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
@@ -41,6 +41,7 @@ class Story:
     rule: str = ""
     kind: str = ""
     failure_reason: str = ""
+    fingerprint: str = ""
     worker: str = ""
     host: str = ""
     not_before: str = ""
@@ -209,7 +210,7 @@ def _held(story: Story) -> tuple[str, str]:
     cause = _TO_DO.get(story.kind, "see to the cause")
     if any(outcome == "cannot_tell" for _, outcome in story.proofs):
         cause = f"see in `proofq show {story.id}` why its proofs could not tell"
-    more = budget.more(story.failure_reason) if story.kind == "budget" else ""
+    more = budget.more(story.fingerprint) if story.kind == "budget" else ""
     if more:
         return happened, f"{more}; `proofq replay {story.id}` lets it go at once; {_expiry(story)}"
     return happened, f"{cause}, then `proofq replay {story.id}`, or `proofq cancel {story.id}`; {_expiry(story)}"

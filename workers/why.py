@@ -76,6 +76,7 @@ def _story(snapshot: Snapshot, incident: str) -> Story:
         rule=_rule(snapshot.crumbs, arrival),
         kind=failed.kind if failed else str(last.get("class") or ""),
         failure_reason=failed.reason if failed else str(last.get("reason") or "") if last.get("class") else "",
+        fingerprint=failed.fingerprint if failed else "",
         worker=str(last.get("worker") or ""),
         host=str(last.get("host") or ""),
         not_before=iso(task.not_before) or "",

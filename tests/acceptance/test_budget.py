@@ -245,8 +245,8 @@ def test_wall_time_of_a_task(site: Site) -> None:
 
 
 def test_a_providers_budget_is_for_all_its_agents_and_raising_it_lets_them_go() -> None:
-    """Held at five requests, one in the middle of its run and one before it began; with a worker that declares more both
-    go on by themselves, their counters kept."""
+    """Held at five requests, one in the middle of its run and one before it began; with a worker that declares more
+    both go on by themselves, their counters kept."""
     with Site({"slots": 1}) as own:
         made_ready(own)
         worker = own.start().wait_ready()

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from proofq.policies import budget, budget_declared, declaration
 from proofq.policies.agent import DeclarationProblem, Provider
 from proofq.policies.budget import Budget
-from proofq.policies.classify import classify
 from proofq.policies.failure import Failure
-from proofq.workers.errors import BudgetReached
 
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 TABLES = [
@@ -92,18 +90,10 @@ def test_reached_and_busy_are_told_apart() -> None:
         ("task 0a1b", "budget:task", ""),
     ],
 )
-def test_who_meets_its_end_waits_for_room_wherever_that_was(where: str, fingerprint: str, again: str) -> None:
-    """Refused before its start, or raised in the middle of a function: the same cause, which room in it ends."""
+def test_what_ends_the_wait_is_told(where: str, fingerprint: str, again: str) -> None:
+    """The next window or a higher budget; tasks that reach budgets of their own are one cause."""
     refused = budget.reached(where, "usd", 1_000_000, 1_200_000)
-    raised = classify(BudgetReached(refused.reason))
-    for one in (refused, raised):
-        assert budget.is_ours(one)
-        assert one.fingerprint == fingerprint
-        assert budget.more(one.reason) == f"it goes on by itself once {again}a worker declares a higher budget"
-
-
-def test_a_bound_of_somebody_elses_is_none_of_ours() -> None:
-    """A program's own bound, and an attempt that waits for another one's price."""
-    for said in ("it stopped at a bound of its own: error_max_turns", budget.busy("agent note per day", 1).reason):
-        assert (budget.fingerprint(said), budget.more(said)) == ("", "")
-    assert budget.more("its budget of wall_s is reached") != ""
+    assert budget.is_ours(refused)
+    assert refused.fingerprint == fingerprint
+    assert budget.more(fingerprint) == f"it goes on by itself once {again}a worker declares a higher budget"
+    assert budget.more(budget.busy(where, 1).fingerprint) == budget.more("f00d") == ""
