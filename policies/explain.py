@@ -21,9 +21,10 @@ class Story:
     `event`, `reason`, `who` and `at` are those of the breadcrumb that led to `state`, `rule` the rule that chose it.
     `kind` is the class of the failure the task stands under, or of its last ended attempt ('' = none);
     `failure_reason` its sentence, `fingerprint` that of the failure it stands under. `taken_over`: the lease was taken
-    from a dead or silent owner. `refused` is the last refused event, if that is the newest thing that happened, as (event, reason). `service`: what the live workers
-    that declare the agent can do for a queued task: free, busy, suspended, draining, nobody where there are none, or
-    paused; gate where only a gate or a cap keeps it waiting, and `gate` says why and what comes next;
+    from a dead or silent owner. `refused` is the last refused event, if that is the newest thing that happened, as
+    (event, reason). `service`: what the live workers that declare the agent can do for a queued task: free, busy,
+    suspended, draining, nobody where there are none, or paused; gate where only a gate or a cap keeps it waiting, and
+    `gate` says why and what comes next;
     `ahead`: how many tasks stand before it in its queue. `proofs` are the (kind, outcome) of the last verdict.
     `after`: the (id, state) of the tasks that have yet to end in success before it may run.
     """
