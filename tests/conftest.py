@@ -34,6 +34,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("redis_binary", found, indirect=True, scope="module")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their module run in one process: each process would set up one of its own, and a
+    worker alone costs two seconds of CPU to start."""
+    for item in items:
+        module = item.nodeid.partition("::")[0]
+        if item.get_closest_marker("xdist_group") is None and _shares(item, module):
+            item.add_marker(pytest.mark.xdist_group(module))
+
+
+def _shares(item: pytest.Item, module: str) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    found = item._fixtureinfo.name2fixturedefs.values()
+    return any(each.scope == "module" and each.baseid == module for of_name in found for each in of_name)
+
+
 @pytest.fixture(autouse=True)
 def _nobody_elses_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test talks to a Redis or a state directory that the surroundings name."""

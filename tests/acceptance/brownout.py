@@ -47,28 +47,33 @@ def brownout(
     kill: bool = False,
     agent: str = "asks",
 ) -> Brownout:
-    """One outage that begins while tasks run."""
-    found = Brownout(tasks)
+    """A brownout of a site of its own."""
     with gated({"cooldown_s": cooldown_s, "min_calls": min_calls}) as site:
         site.workers(workers)
-        site.site.wait_for(site.enqueue(1, agent)[0], lifecycle.VERIFIED)
-        first = len(site.provider.requests())
-        begun = time.monotonic()
-        site.provider.status(503)
-        ids = [site.site.enqueue(agent, out=site.site.out(f"{agent}-b{n}")) for n in range(tasks)]
-        if kill:
-            found.killed = _kill_prober(site)
-        time.sleep(max(0.0, begun + outage_s - time.monotonic()))
-        back = time.monotonic()
-        site.provider.status(200)
-        found.sent = sum(status == 503 for _, status in site.provider.requests())
-        site.wait_verified(ids, cooldown_s + 120.0)
-        found.drained_s = time.monotonic() - back
-        found.begun, found.counted = site.attempts(ids)
-        reached = len(site.provider.requests()) - first
-        found.wrong += site.wrong(ids)
-        if found.counted > reached:
-            found.wrong.append(f"{found.counted} attempts were counted, and {reached} requests were sent")
+        return outage(site, outage_s, tasks, kill=kill, agent=agent)
+
+
+def outage(site: Gated, outage_s: float, tasks: int, *, kill: bool = False, agent: str = "asks") -> Brownout:
+    """One outage that begins while tasks run, of a site whose workers are ready and whose gate is fresh."""
+    found = Brownout(tasks)
+    site.site.wait_for(site.enqueue(1, agent)[0], lifecycle.VERIFIED)
+    first = len(site.sent())
+    begun = time.monotonic()
+    site.provider.status(503)
+    ids = site.enqueue(tasks, agent)
+    if kill:
+        found.killed = _kill_prober(site)
+    time.sleep(max(0.0, begun + outage_s - time.monotonic()))
+    back = time.monotonic()
+    site.provider.status(200)
+    found.sent = sum(status == 503 for _, status in site.sent())
+    site.wait_verified(ids, 120.0)
+    found.drained_s = time.monotonic() - back
+    found.begun, found.counted = site.attempts(ids)
+    reached = len(site.sent()) - first
+    found.wrong += site.wrong(ids)
+    if found.counted > reached:
+        found.wrong.append(f"{found.counted} attempts were counted, and {reached} requests were sent")
     return found
 
 

@@ -41,28 +41,34 @@ class Dead:
 
 def dead_key(tasks: int, slots: int, *, worked: bool) -> Dead:
     """The provider refuses the key, from the beginning or while every slot has a request in flight."""
-    found = Dead(tasks, slots + 1 if worked else 2)
     with gated({}) as site:
         if not worked:
             site.provider.status(401)
         site.start(slots).wait_ready(60.0)
-        ids = _expire(site, tasks, slots) if worked else site.enqueue(tasks)
-        site.wait_gate(gate.HELD, 60.0)
-        time.sleep(QUIET_S)
-        found.refused = sum(status == 401 for _, status in site.provider.requests())
-        found.pages = site.pages()
-        found.waiting = site.states(ids)[lifecycle.QUEUED]
-        site.provider.status(200)
-        gates.act(site.site.store, "open", "moody", "test", "mended")
-        site.wait_verified(ids, 120.0)
-        found.wrong = site.wrong(ids)
-        begun, counted = site.attempts(ids)
-        if found.refused > found.most:
-            found.wrong.append(f"{found.refused} requests, at most {found.most}")
-        if found.pages != 1:
-            found.wrong.append(f"a human was called {found.pages} times")
-        if counted != tasks or begun - counted != found.refused:
-            found.wrong.append(f"{begun} attempts, {counted} counted, {found.refused} refused")
+        return refused(site, tasks, slots, worked=worked)
+
+
+def refused(site: Gated, tasks: int, slots: int, *, worked: bool, quiet_s: float = QUIET_S) -> Dead:
+    """The same of a site whose workers are ready, with so many slots in all; worked: whose gate is fresh."""
+    found = Dead(tasks, slots + 1 if worked else 2)
+    pages = site.pages()
+    ids = _expire(site, tasks, slots) if worked else site.enqueue(tasks)
+    site.wait_gate(gate.HELD, 60.0)
+    time.sleep(quiet_s)
+    found.refused = sum(status == 401 for _, status in site.sent())
+    found.pages = site.pages() - pages
+    found.waiting = site.states(ids)[lifecycle.QUEUED]
+    site.provider.status(200)
+    gates.act(site.site.store, "open", "moody", "test", "mended")
+    site.wait_verified(ids, 120.0)
+    found.wrong = site.wrong(ids)
+    begun, counted = site.attempts(ids)
+    if found.refused > found.most:
+        found.wrong.append(f"{found.refused} requests, at most {found.most}")
+    if found.pages != 1:
+        found.wrong.append(f"a human was called {found.pages} times")
+    if counted != tasks or begun - counted != found.refused:
+        found.wrong.append(f"{begun} attempts, {counted} counted, {found.refused} refused")
     return found
 
 
@@ -77,7 +83,7 @@ def _expire(site: Gated, tasks: int, slots: int) -> list[str]:
 
     site.provider.refuse = expiring
     site.provider.waiting = 0
-    ids = [site.site.enqueue("asks", out=site.site.out(f"d{number}")) for number in range(tasks)]
+    ids = site.enqueue(tasks)
     until(lambda: site.provider.waiting == slots, 60.0, "a request of every slot")
     gone.set()
     return ids

@@ -10,10 +10,13 @@ from typing import Any
 
 from proofq.policies import lifecycle
 from proofq.workers import gates
-from proofq.workers.gates import Gate
+from proofq.workers.gates import Gate, Verb
 from tests.acceptance.harness import Site, Worker, one_end
 from tests.acceptance.moody import Moody
 from tests.waiting import until
+
+ISOLATE: Verb = "isolate"
+OPEN: Verb = "open"
 
 AGENTS = '''
 """Agents that ask a moody provider once, and write down that it answered."""
@@ -78,6 +81,8 @@ class Gated:
         self.site = site
         self.provider = provider
         self.key = key
+        self.since_s = 0.0
+        self._named = 0
 
     def start(self, slots: int = 1, key: str = "") -> Worker:
         return self.site.start("--slots", str(slots), environ={"MOODY_KEY": key or self.key})
@@ -87,8 +92,21 @@ class Gated:
         started = [self.start(slots) for _ in range(count)]
         return [worker.wait_ready(60.0) for worker in started]
 
+    def fresh(self) -> None:
+        """The provider answers, and the gate is open and has forgotten what it watched."""
+        self.provider.status(200)
+        for verb in (ISOLATE, OPEN):
+            gates.act(self.site.store, verb, "moody", "test", "afresh")
+        self.since_s = time.monotonic()
+
+    def sent(self) -> list[tuple[float, int]]:
+        """When each request came, and its status, since the gate was made afresh."""
+        return self.provider.requests(self.since_s)
+
     def enqueue(self, count: int, agent: str = "asks") -> list[str]:
-        return [self.site.enqueue(agent, out=self.site.out(f"{agent}-{n}")) for n in range(count)]
+        self._named += count
+        numbers = range(self._named - count, self._named)
+        return [self.site.enqueue(agent, out=self.site.out(f"{agent}-{n}")) for n in numbers]
 
     def gate(self) -> Gate:
         """The newest gate of the provider."""

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 
 from proofq.policies import lifecycle
-from tests.acceptance.gated import gated
+from tests.acceptance.gated import Gated, gated
 from tests.waiting import until
 
 
@@ -36,38 +36,43 @@ class Slowed:
 
 
 def retry_after(wait_s: int, tasks: int, workers: int) -> Slowed:
-    """One request among many is told to wait."""
-    found = Slowed(tasks)
+    """`slow_down` of a site of its own."""
     with gated({}) as site:
         site.workers(workers)
-        site.site.wait_for(site.enqueue(1)[0], lifecycle.VERIFIED)
-        told: list[int] = []
+        return slow_down(site, wait_s, tasks, workers)
 
-        def once(_key: str, number: int) -> tuple[int, dict[str, str]] | None:
-            told.append(number)
-            return (429, {"Retry-After": str(wait_s)}) if len(told) == workers else None
 
-        site.provider.refuse = once
-        ids = [site.site.enqueue("asks", out=site.site.out(f"r{number}")) for number in range(tasks)]
-        until(lambda: any(status == 429 for _, status in site.provider.requests()), 60.0, "the 429")
-        site.wait_verified(ids, wait_s + 120.0)
-        limited_s = next(when for when, status in site.provider.requests() if status == 429)
-        after = [when - limited_s for when, _ in site.provider.requests(limited_s)][1:]
-        waited = [when for when in after if when >= wait_s]
-        found.in_flight, found.released = len(after) - len(waited), len(waited)
-        found.first_s = waited[0]
-        found.densest = max(sum(begin <= when < begin + 1 for when in waited) for begin in waited)
-        begun, counted = site.attempts(ids)
-        found.uncounted = begun - counted
-        found.wrong = site.wrong(ids)
-        if late := [when for when in after if when < wait_s and when > 1.5]:
-            found.wrong.append(f"sent while all were to wait, seconds after the 429: {late}")
-        if found.in_flight >= workers:
-            found.wrong.append(f"{found.in_flight} requests came from {workers} slots")
-        if found.densest > max(1, 0.2 * found.released):
-            found.wrong.append(f"one second held {found.densest} of {found.released}")
-        if (begun, counted) != (tasks + 1, tasks):
-            found.wrong.append(f"{begun} attempts, {counted} counted, for {tasks} tasks and one 429")
+def slow_down(site: Gated, wait_s: int, tasks: int, workers: int) -> Slowed:
+    """One request among many is told to wait, of a site whose workers are ready and whose gate is fresh."""
+    found = Slowed(tasks)
+    site.site.wait_for(site.enqueue(1)[0], lifecycle.VERIFIED)
+    told: list[int] = []
+
+    def once(_key: str, number: int) -> tuple[int, dict[str, str]] | None:
+        told.append(number)
+        return (429, {"Retry-After": str(wait_s)}) if len(told) == workers else None
+
+    site.provider.refuse = once
+    ids = site.enqueue(tasks)
+    until(lambda: any(status == 429 for _, status in site.sent()), 60.0, "the 429")
+    site.wait_verified(ids, wait_s + 120.0)
+    limited_s = next(when for when, status in site.sent() if status == 429)
+    after = [when - limited_s for when, _ in site.provider.requests(limited_s)][1:]
+    waited = [when for when in after if when >= wait_s]
+    found.in_flight, found.released = len(after) - len(waited), len(waited)
+    found.first_s = waited[0]
+    found.densest = max(sum(begin <= when < begin + 1 for when in waited) for begin in waited)
+    begun, counted = site.attempts(ids)
+    found.uncounted = begun - counted
+    found.wrong = site.wrong(ids)
+    if late := [when for when in after if when < wait_s and when > 1.5]:
+        found.wrong.append(f"sent while all were to wait, seconds after the 429: {late}")
+    if found.in_flight >= workers:
+        found.wrong.append(f"{found.in_flight} requests came from {workers} slots")
+    if found.densest > max(1, 0.2 * found.released):
+        found.wrong.append(f"one second held {found.densest} of {found.released}")
+    if (begun, counted) != (tasks + 1, tasks):
+        found.wrong.append(f"{begun} attempts, {counted} counted, for {tasks} tasks and one 429")
     return found
 
 
