@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ import redis
 from proofq.workers import connection
 from proofq.workers.session import Session
 from tests.commands import Project
+from tests.modules import ByModule
 from tests.servers import PrivateServer, binaries
+
+#: The modules that this process had loaded once it had collected its tests, and before it ran any.
+LOADED = pytest.StashKey[frozenset[str]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what collecting has loaded."""
+    session.config.stash[LOADED] = frozenset(sys.modules)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,21 +44,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("redis_binary", found, indirect=True, scope="module")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their module run in one process: each process would set up one of its own, and a
-    worker alone costs two seconds of CPU to start."""
-    for item in items:
-        module = item.nodeid.partition("::")[0]
-        if item.get_closest_marker("xdist_group") is None and _shares(item, module):
-            item.add_marker(pytest.mark.xdist_group(module))
-
-
-def _shares(item: pytest.Item, module: str) -> bool:
-    if not isinstance(item, pytest.Function):
-        return False
-    found = item._fixtureinfo.name2fixturedefs.values()
-    return any(each.scope == "module" and each.baseid == module for of_name in found for each in of_name)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule | None:
+    """`--dist loadgroup` by our own rule: xdist's looks for a mark in the names of tests, where pytest 9.2 lets it put
+    none any more (pytest-xdist issue 1386)."""
+    return ByModule(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.fixture(autouse=True)

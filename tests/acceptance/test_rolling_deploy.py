@@ -49,7 +49,8 @@ def _agents(word: str, more: str) -> str:
 def _installed(folder: Path, major: int, minor: int) -> Path:
     """A copy of proofq with another layout and release."""
     for name in ("proofq", "workers", "policies"):
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        # With its bytecode, which stays valid: each process would compile the whole copy where none is written.
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)
     numbers = folder / "policies" / "layout.py"
     text = re.sub(r"^MAJOR: Final = \d+", f"MAJOR: Final = {major}", numbers.read_text(), flags=re.MULTILINE)
     numbers.write_text(re.sub(r"^MINOR: Final = \d+", f"MINOR: Final = {minor}", text, flags=re.MULTILINE))

@@ -10,6 +10,7 @@ import pytest
 from mypy.main import process_options
 
 from tests.architecture.sources import ROOT
+from tests.conftest import LOADED
 
 
 def _python(code: str) -> str:
@@ -23,14 +24,11 @@ def test_the_links_are_links() -> None:
     assert str((ROOT / "proofq" / "policies").readlink()) == "../policies"
 
 
-def test_pytest_loads_no_second_copy() -> None:
-    """Collecting the whole suite loads neither a top-level `workers` nor `policies`."""
-    code = (
-        "import sys, pytest\n"
-        "pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', 'tests'])\n"
-        "print(sorted({'workers', 'policies'} & sys.modules.keys()), 'proofq.workers' in sys.modules)"
-    )
-    assert _python(code) == "[] True"
+def test_pytest_loads_no_second_copy(request: pytest.FixtureRequest) -> None:
+    """Collecting what is run, the whole suite as a rule, loads neither a top-level `workers` nor `policies`."""
+    loaded = request.config.stash[LOADED]
+    assert {"workers", "policies"} & loaded == set()
+    assert "proofq.workers" in loaded
 
 
 def test_mypy_reads_no_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:

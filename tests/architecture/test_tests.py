@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from tests.architecture.sources import read, uses
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+from tests import modules
+from tests.architecture.sources import ROOT, read, uses
 
 
 def test_every_test_says_what_it_shows() -> None:
@@ -30,3 +33,10 @@ def test_nothing_is_mocked() -> None:
         if any(used == name or used.startswith(f"{name}.") for name in banned)
     ]
     assert found == []
+
+
+def test_what_shares_a_worker_runs_in_one_process() -> None:
+    """The tests of a module with a fixture of its own are one piece of work; others are spread one by one."""
+    assert hasattr(LoadScopeScheduling, "_split_scope"), "xdist asks something else now"
+    assert modules.shares(ROOT / "tests" / "acceptance" / "test_budget.py")
+    assert not modules.shares(ROOT / "tests" / "unit" / "test_freshness.py")

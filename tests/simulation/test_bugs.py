@@ -8,14 +8,17 @@ from tests.simulation import bugs
 
 #: Seeds within which each bug below must be found.
 SEEDS = 500
-MUST_FIND = ("fence-not-compared", "hold-off-removed", "write-before-check")
+#: With a seed that found it when this was written: the first to be asked, since all seeds before it cost half a minute.
+MUST_FIND = {"fence-not-compared": 81, "hold-off-removed": 2, "write-before-check": 0}
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("bug", MUST_FIND)
 def test_a_planted_bug_is_found(bug: str) -> None:
     """Each of these turns one of the 500 seeds red."""
-    assert bugs.hunt(bug, SEEDS).seed is not None
+    seed = MUST_FIND[bug]
+    found = bugs.hunt(bug, 1, first=seed)
+    assert found.seed == seed or bugs.hunt(bug, SEEDS).seed is not None
 
 
 def test_every_patch_applies() -> None:
