@@ -211,6 +211,14 @@ def test_a_settlement_sent_again_tells_of_its_move_again(heart: Callable[[int], 
     assert [row[2] for row in gates.crumbs(fleet.store, NAME)].count("hold") == 1
 
 
+def test_a_failure_that_is_sent_again_speaks_once(heart: Callable[[int], Gated]) -> None:
+    """Two of them would trip it, and there was one."""
+    fleet = heart(3).opened()
+    fleet.ends(_failed("overloaded"))
+    assert fleet.runner.again()()[0] == b"already"
+    assert fleet.state() == "open"
+
+
 @pytest.mark.parametrize("key", [keys.gate(NAME), keys.gate_crumbs(NAME), keys.GATES, keys.ISOLATED])
 def test_a_strangers_key_keeps_no_attempt_from_its_end(heart: Callable[[int], Gated], key: str) -> None:
     """Whatever stands in its place: it settles. A damaged gate lets nobody else through; other keys change nothing."""

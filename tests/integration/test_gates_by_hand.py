@@ -36,6 +36,30 @@ def test_open_by_hand(fleet: Fleet) -> None:
     assert len(fleet.events()) == crumbs
 
 
+def test_an_opening_that_is_sent_again_opens_once(fleet: Fleet) -> None:
+    """Of a key that was refused: one tries it first, also where the reply to that was lost; and it has two tries."""
+    fleet.fails("auth")
+    fleet.fails("auth")
+    for _ in range(2):
+        fleet.store.call("gate", "open", NAME, "ann", "r1", "mended")
+    assert fleet.now().state == "probing"
+    changes = [fleet.fails("auth"), fleet.fails("auth")]
+    assert [change and change.event for change in changes] == ["suspect", "hold"]
+
+
+def test_what_is_opened_by_hand_has_no_ramp(fleet: Fleet) -> None:
+    """Whoever opens it wants it open."""
+    fleet.opened()
+    fleet.fails("rate_limited", None, 2)
+    fleet.clock.after(2)
+    fleet.let_in()
+    fleet.is_waiting("open")
+    for verb in ("hold", "open"):
+        gates.act(fleet.store, verb, "p", "ann", "")  # type: ignore[arg-type]
+    fleet.let_in()
+    fleet.let_in()
+
+
 def test_an_isolated_provider_is_so_whatever_the_key(fleet: Fleet) -> None:
     """A key that nobody has seen before is isolated as well; opened, it begins as any."""
     gates.act(fleet.store, "isolate", "p", "ann", "abroad")
@@ -72,7 +96,13 @@ def test_a_damaged_gate_lets_nobody_through(fleet: Fleet) -> None:
 
 def test_gates_that_nobody_names_are_forgotten(fleet: Fleet) -> None:
     """After thirty days without a worker that has the key, by the next that has another."""
-    fleet.clock.after(31 * 86_400)
+    fleet.clock.after(20 * 86_400)
+    gates.declare(fleet.store, [PROVIDER], {"KEY": "k"}, "test")
+    fleet.clock.after(20 * 86_400)
+    gates.declare(fleet.store, [PROVIDER], {"KEY": "other"}, "test")
+    assert len(gates.read_all(fleet.store)) == 2
+    fleet.client.zrem(keys.GATES, gate.name("p", gate.fingerprint("other")))
+    fleet.clock.after(11 * 86_400)
     gates.declare(fleet.store, [PROVIDER], {"KEY": "new"}, "test")
     assert [one.key for one in gates.read_all(fleet.store)] == [gate.fingerprint("new")]
     assert fleet.client.exists(keys.gate(NAME), keys.gate_crumbs(NAME)) == 0

@@ -65,6 +65,16 @@ def test_a_wait_is_never_shorter_than_was_said() -> None:
     assert "wait" not in long
 
 
+def test_nobody_trips_a_gate_for_longer_than_it_may_cool() -> None:
+    """A server that is overloaded and speaks of years is asked again after eight days; a refusal says no wait."""
+    said = gate.plan(Told("failed", "r", 1e9), PLAIN, PROVIDER, 0.0)
+    assert (said["kind"], said["wait"]) == ("failed", 8 * 86_400_000)
+    waits = [
+        gate.told_by(Failure(kind, "r", "provider", retry_after_s=9.0)).wait_s for kind in ("overloaded", "network")
+    ]
+    assert waits == [9.0, None]
+
+
 def test_own_waits_double_up_to_two_minutes() -> None:
     """One for each time in a row that nobody said how long; chance takes half of it off at most."""
     assert gate.plan(Told("limited"), PLAIN, PROVIDER, 0.0)["own"] == [
