@@ -25,20 +25,26 @@ def spent(store: Store, days: int, agent: str | None = None) -> Iterator[dict[st
 
 
 def budgets(store: Store, at: datetime) -> list[dict[str, Any]]:
-    """Every budget in whose present window an attempt has begun, as its worker declared it."""
+    """Every budget in whose present window an attempt has begun, as its worker declared it; rows that are none of ours
+    are passed over."""
     with reading(keys.BUDGETS):
         rows = store.client.hgetall(keys.BUDGETS)
     found = []
     for key, raw in rows.items():
-        said = json.loads(raw)
-        if said["window"] != at.strftime(budget.WINDOWS[said["per"]]):
+        try:
+            said = json.loads(raw)
+            is_over = said["window"] != at.strftime(budget.WINDOWS[said["per"]])
+            limits = {name: int(said["limit"][name]) for name in budget.UNITS if name in said["limit"]}
+            names = {name: str(said[name]) for name in ("owner", "name", "per", "window")}
+        except (ValueError, KeyError, TypeError, OverflowError):
+            continue
+        if is_over:
             continue
         with reading(text(key)):
             counted = _whole({text(name): text(value) for name, value in store.client.hgetall(key).items()})
-        limits = {name: int(limit) for name, limit in said["limit"].items()}
         found.append(
             {
-                **{name: said[name] for name in ("owner", "name", "per", "window")},
+                **names,
                 "limits": budget.amounts(limits),
                 "spent": budget.amounts(counted),
                 "reached": not budget.has_room(limits, counted),

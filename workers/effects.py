@@ -172,7 +172,9 @@ def _parsed(task_id: str, key: str, raw: Any) -> Effect | None:
     """None for a row that is none of ours."""
     try:
         row = json.loads(raw)
-        done_at = row.get("done_at")
+        done_at, outcome = row.get("done_at"), row.get("outcome")
+        if outcome is not None:
+            json.loads(outcome)
         return Effect(
             task_id,
             key,
@@ -180,8 +182,8 @@ def _parsed(task_id: str, key: str, raw: Any) -> Effect | None:
             str(row["fence"]),
             str(row["rid"]),
             None if done_at is None else int(done_at),
-            row.get("outcome"),
+            outcome,
             str(row.get("who", "")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None

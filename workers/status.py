@@ -6,9 +6,9 @@ kept by the scripts that move them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from proofq.policies import gate_words, lifecycle
 from proofq.policies.incident import OPEN
@@ -21,7 +21,10 @@ from proofq.workers.gates import Gate
 from proofq.workers.incidents import Incident
 from proofq.workers.pausing import Paused
 from proofq.workers.reading import reading
+from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
+
+T = TypeVar("T")
 
 LANES = ("work", "meta")
 
@@ -135,14 +138,25 @@ class Status:
 
 
 def read(store: Store) -> Status:
-    """Raises RedisUnavailable, and DamagedKey where the list of owners or of paused agents is none."""
+    """Raises RedisUnavailable, and DamagedKey where the list of owners or of paused agents is none.
+
+    Other lists that are a stranger's key count as empty, and are named: `status` is what one looks at first.
+    """
     census = store.census()
+
+    def there(found: Callable[[], list[T]]) -> list[T]:
+        try:
+            return found()
+        except DamagedKey as problem:
+            census.damaged.append((problem.key, problem.actual))
+            return []
+
     with reading(keys.OWNERS):
         server = connection.condition(store.client)
     paused = list(pausing.paused(store).values())
-    unconfirmed = [one for one in effects.open_ones(store) if one["state"] == "unconfirmed"]
+    unconfirmed = [one for one in there(lambda: [*effects.open_ones(store)]) if one["state"] == "unconfirmed"]
     unclosed = incidents.unclosed(store)
-    shown = gates.read_all(store)
+    shown = there(lambda: gates.read_all(store))
     return Status(census, fleet.owners(store), server, fleet.suspension(store), paused, unconfirmed, shown, unclosed)
 
 

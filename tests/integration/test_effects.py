@@ -91,7 +91,10 @@ def test_a_row_that_is_none_stops_that_key_alone(begun: Begun) -> None:
     begun.heart.client.hset(keys.effects("t"), "k", "junk")
     with pytest.raises(RedisUnavailable, match="row that is none"):
         begun.ask("intend", key="k")
-    assert [one.key for one in effects.of_task(begun.heart.store, "t")] == ["fine"]
+    broken = {"at": 1, "fence": "f", "rid": "r", "done_at": 1}
+    for name, more in (("j", {"outcome": "{bad"}), ("l", {"outcome": 5}), ("m", {"done_at": float("inf")})):
+        begun.heart.client.hset(keys.effects("t"), name, json.dumps({**broken, **more}))
+    assert [one["key"] for one in effects.listed(begun.heart.store, "t", "")] == ["fine"]
     assert [one["key"] for one in effects.open_ones(begun.heart.store)] == ["fine"]
 
 

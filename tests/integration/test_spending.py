@@ -14,7 +14,7 @@ from proofq.policies.agent import AgentSpec
 from proofq.policies.budget import Budget
 from proofq.policies.ended import Ending
 from proofq.policies.failure import Failure
-from proofq.workers import keys
+from proofq.workers import books, keys
 from proofq.workers.answering import Question
 from proofq.workers.door import Event
 from proofq.workers.errors import BadInput, BudgetReached, LeaseLost
@@ -219,6 +219,19 @@ def test_without_a_budget_only_what_is_said_is_booked(redis_client: redis.Redis)
     spenders.take(held, usd=0.25)
     spenders.close(held)
     assert spenders.ledger() == {"none usd": 250_000, "none output_bytes": 7}
+
+
+def test_rows_that_are_none_of_ours_hide_no_budget(spenders: Spenders) -> None:
+    """Whatever somebody wrote beside them."""
+    assert spenders.spending.admit(spenders.begun("t"), at_once) is None
+    (shown,) = [one for one in books.budgets(spenders.store, spenders.clock.wall()) if one["owner"] == "agent"]
+    assert (shown["limits"], shown["reached"]) == ({"usd": 1.0, "requests": 4.0}, False)
+    month = f"{spenders.clock.wall():%Y-%m}"
+    for number, raw in enumerate(
+        ["junk", "[]", '{"per": "month"}', f'{{"per": "month", "window": "{month}", "limit": {{"usd": "x"}}}}']
+    ):
+        spenders.client.hset(keys.BUDGETS, f"k{number}", raw)
+    assert len(books.budgets(spenders.store, spenders.clock.wall())) == 2
 
 
 # --- tasks that a budget holds ---------------------------------------------------------------------------------------
