@@ -13,6 +13,7 @@ import pybreaker
 import pytest
 
 from proofq.policies.classify import classify
+from proofq.workers import calling
 from proofq.workers.calling import GateBreaker, GateClosed
 from proofq.workers.errors import BadInput, ErrorInside, LeaseLost, NoAnswer
 
@@ -24,6 +25,12 @@ class Busy(Exception):
     """What a library raises for a 503."""
 
     status_code = 503
+
+
+class PermissionDenied(Exception):
+    """For a 401."""
+
+    status_code = 401
 
 
 class Desk:
@@ -182,6 +189,15 @@ def test_a_long_wait_is_not(wait_s: float | None) -> None:
         _breaker(Desk({**TRIPPED, "wait_s": wait_s})).call(int)
 
 
+def test_many_short_waits_are_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that says "soon" each time is waited for as long as one that says it once."""
+    monkeypatch.setattr(calling, "PAUSE_S", 0.1)
+    desk = Desk({**TRIPPED, "wait_s": 0.04})
+    with pytest.raises(GateClosed):
+        _breaker(desk).call(int)
+    assert 1 < desk.asked < 5
+
+
 def test_a_gate_that_cannot_be_asked_lets_through_loudly(capsys: pytest.CaptureFixture[str]) -> None:
     """Redis is away: the call is made, and the attempt's stderr says so; a lease that is lost is another matter."""
     assert _breaker(Desk(NoAnswer("nothing"))).call(lambda: "answer") == "answer"
@@ -195,6 +211,14 @@ def test_a_slow_call_counts_as_failed() -> None:
     desk = Desk({**IN, "slow_s": 0.01})
     _breaker(desk).call(time.sleep, 0.02)
     assert [told["kind"] for told in desk.told] == ["failed"]
+
+    def refused() -> None:
+        time.sleep(0.02)
+        raise PermissionDenied
+
+    with pytest.raises(PermissionDenied):
+        _breaker(desk).call(refused)
+    assert [told["kind"] for told in desk.told] == ["failed", "refused"]
 
 
 def test_listeners_and_exclusions_are_pybreakers() -> None:

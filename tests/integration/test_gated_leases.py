@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,6 +210,14 @@ def test_a_settlement_sent_again_tells_of_its_move_again(heart: Callable[[int], 
     assert change is not None
     assert (change.event, change.to) == ("hold", "held")
     assert [row[2] for row in gates.crumbs(fleet.store, NAME)].count("hold") == 1
+
+
+def test_an_attempt_whose_calls_have_spoken_says_nothing(heart: Callable[[int], Gated]) -> None:
+    """What it ends by its gate has heard already; as the probe it makes room for the next one."""
+    fleet = heart(4).opened()
+    for _ in range(3):
+        fleet.ends(replace(_failed("overloaded"), called=True))
+    assert fleet.state() == "open"
 
 
 def test_a_failure_that_is_sent_again_speaks_once(heart: Callable[[int], Gated]) -> None:

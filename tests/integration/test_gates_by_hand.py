@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import redis
 
 from proofq.policies import gate
-from proofq.workers import audit_gates, gates, keys
+from proofq.workers import audit_gates, gate_view, gates, keys, status
 from proofq.workers.audit import Audit
 from tests.gate_fleet import NAME, PROVIDER, Fleet
 
@@ -55,7 +57,7 @@ def test_what_is_opened_by_hand_has_no_ramp(fleet: Fleet) -> None:
     fleet.let_in()
     fleet.is_waiting("open")
     for verb in ("hold", "open"):
-        gates.act(fleet.store, verb, "p", "ann", "")  # type: ignore[arg-type]
+        gates.act(fleet.store, verb, "p", "ann", "")
     fleet.let_in()
     fleet.let_in()
 
@@ -138,3 +140,45 @@ def test_the_audit_looks_at_gates(fleet: Fleet) -> None:
     fleet.client.delete(keys.gate(NAME))
     details = [one.detail for one in audit_gates.violations(fleet.store)]
     assert details == ["it is listed, and nothing is known of it"]
+
+
+@pytest.mark.parametrize("key", [keys.GATES, keys.UNCONFIRMED])
+def test_status_shows_the_rest(fleet: Fleet, key: str) -> None:
+    """A stranger's key in the place of a list is named, and the operator sees everything else."""
+    fleet.client.delete(key)
+    fleet.client.set(key, "stranger")
+    shown = status.read(fleet.store)
+    assert (shown.gates, shown.unconfirmed) == ([gates.read(fleet.store, NAME)] if key != keys.GATES else [], [])
+    assert any(f"the key {key} holds" in sentence for sentence in shown.attention())
+
+
+def _worker(fleet: Fleet, owner: str, **passes: str) -> None:
+    row = {"id": owner, "name": owner, "lane": "work", "state": "ready", "agents": "a", "gates": json.dumps(passes)}
+    fleet.store.enlist(owner, "host", 600_000, row)
+    fleet.client.zadd(keys.OWNERS, {owner: 9e15})
+
+
+def test_which_gate_keeps_a_task_waiting(fleet: Fleet) -> None:
+    """The one that opens first, of those that its workers pass; none while one of them is open, or passes none."""
+    other = gate.name("p", gate.fingerprint("other"))
+    gates.declare(fleet.store, [PROVIDER], {"KEY": "other"}, "test")
+    _worker(fleet, "w1", a=NAME)
+    _worker(fleet, "w2", a=other)
+    assert gate_view.before(fleet.store, "b", "work") is None
+    assert gate_view.before(fleet.store, "a", "work") is None
+    gates.act(fleet.store, "hold", "p", "ann", "", gate.fingerprint("other"))
+    assert gate_view.before(fleet.store, "a", "work") is None
+    later = {"state": "cooling", "until": 4_000_000_000_000}
+    fleet.client.hset(keys.gate(NAME), mapping=later)
+    found = gate_view.before(fleet.store, "a", "work")
+    assert found is not None
+    assert (found.name, found.until) == (NAME, 4_000_000_000_000)
+    fleet.client.hset(keys.gate(NAME), "until", 1)
+    assert gate_view.before(fleet.store, "a", "work") is None
+    fleet.client.hset(keys.gate(NAME), mapping={**later, "state": "probing", "probe": "o t 1-f", "probe_until": "9e15"})
+    fleet.client.hset(keys.leases("o"), "t", "1-f")
+    found = gate_view.before(fleet.store, "a", "work")
+    assert found is not None
+    assert found.probe == "t"
+    _worker(fleet, "w3")
+    assert gate_view.before(fleet.store, "a", "work") is None

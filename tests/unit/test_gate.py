@@ -131,3 +131,13 @@ def test_what_waits_at_a_gate_is_told_why_and_what_opens_it(state: str, seen: st
     said = gate_words.waiting(Shut("p", "k", state, "why.", "11:00", "12:00", "t7"))
     assert said[0] == f"The gate of p (key k) {seen}."
     assert then in said[1]
+
+
+def test_what_a_gate_says_of_who_tries_and_who_opens() -> None:
+    """The probe by name, where there is one; another key helps only where there is a key."""
+    probing = Shut("p", "f00d", gate.PROBING, probe="t1")
+    assert gate_words.waiting(probing)[1].startswith("task t1 tries it")
+    assert gate_words.waiting(Shut("p", "f00d", gate.PROBING))[1].startswith("one task may try it")
+    held = [gate_words.waiting(Shut("p", key, gate.HELD))[1] for key in ("f00d", gate.NO_KEY)]
+    assert ["another key" in said for said in held] == [True, False]
+    assert all("`proofq gate open p`" in said for said in held)

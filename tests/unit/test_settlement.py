@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,6 +156,19 @@ def test_a_wait_that_nobody_said_is_our_own() -> None:
     assert (_waits("auth", 5).event, _waits("bad_input", 5).event, _waits("timeout", 1e6).event) == (
         "hold", "fail", "fail",
     )  # fmt: skip
+
+
+def test_the_gate_counts_refusals_of_one_kind_and_heeds_a_cancel() -> None:
+    """Four others in a row are no five of this one; whoever asked for a cancel does not wait at a gate."""
+    refused = Failure("auth", "x", "provider", fingerprint="f")
+    facts = TaskFacts("running", 9, 0, 3, fingerprint="f", equal_failures=4, gated=True)
+    others = replace(facts, fingerprint="other")
+    asked = replace(others, cancel=True)
+    decided = [settlement.decide(refused, one, Limits(), 0.0) for one in (facts, others, asked)]
+    assert [(one.event, one.rule) for one in decided] == [
+        ("hold", "auth.hold"), ("requeue", "auth.gate"), ("cancel", "cancel.asked"),
+    ]  # fmt: skip
+    assert decided[1].equal_failures == 1
 
 
 def test_a_spent_bound_beats_a_wait() -> None:
