@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Final
 
 from proofq.workers import proctree
 from proofq.workers.fleet import Owner
@@ -20,14 +19,11 @@ from proofq.workers.store import Store
 
 log = logging.getLogger(__name__)
 
-#: How often an act whose reply was lost is sent; it is idempotent.
-TRIES: Final = 4
-
 
 def ask(store: Store, owner: Owner, who: str) -> bool:
     """Tell an owner to drain; False if it was forgotten meanwhile. Raises RedisUnavailable, DamagedKey."""
     fields = compact({"drain": who})
-    answer = insist(lambda: store.call("owner", "drain", owner.id, "", 0, fields), store.clock, tries(TRIES))
+    answer = insist(lambda: store.call("owner", "drain", owner.id, "", 0, fields), store.clock, tries())
     return bool(answer[0] == b"ok")
 
 

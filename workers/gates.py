@@ -22,8 +22,6 @@ from proofq.workers.reading import reading, text
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 
-#: How often an act whose reply was lost is sent; it is idempotent.
-TRIES: Final = 4
 #: The state of a gate whose key in Redis is a stranger's.
 DAMAGED: Final = "damaged"
 
@@ -190,7 +188,7 @@ def act(store: Store, verb: Verb, provider: str, who: str, reason: str, key: str
 def _send(store: Store, verb: str, name: str, who: str, reason: str) -> None:
     request = store.clock.token()
     said = reason[:300].encode("utf-8", "replace")
-    insist(lambda: store.call("gate", verb, name, who, request, said), store.clock, tries(TRIES))
+    insist(lambda: store.call("gate", verb, name, who, request, said), store.clock, tries())
 
 
 def _probe(store: Store, row: Mapping[str, str]) -> str:

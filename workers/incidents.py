@@ -24,8 +24,6 @@ from proofq.workers.rq_view import compact
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 
-#: How often an act whose reply was lost is sent; each is idempotent for its request.
-TRIES: Final = 4
 #: Seconds for which whoever claimed a notification may take to tell it, and how often one that was claimed and not told
 #: is claimed again.
 CLAIM_S: Final = 60.0
@@ -154,7 +152,7 @@ def report(store: Store, said: Mapping[str, Any], task_id: str) -> str:
     if not said:
         return ""
     plan = compact(said).encode("utf-8", "replace")
-    answer = insist(lambda: store.call("incident", "report", plan, task_id), store.clock, tries(TRIES))
+    answer = insist(lambda: store.call("incident", "report", plan, task_id), store.clock, tries())
     return text(answer[1]) if len(answer) > 1 else ""
 
 
@@ -183,7 +181,7 @@ def told(
     sinks that are `pending`; False where the claim was lost. Raises RedisUnavailable."""
     again = "" if again_s is None else round(again_s * 1000)
     said = (" ".join(delivered), problem[:300], again, " ".join(pending))
-    answer = insist(lambda: store.call("incident", "told", token, incident_id, *said), store.clock, tries(TRIES))
+    answer = insist(lambda: store.call("incident", "told", token, incident_id, *said), store.clock, tries())
     return bool(answer[0] == b"done")
 
 
@@ -200,7 +198,7 @@ def close(store: Store, incident_id: str, who: str) -> bool:
 def _act(store: Store, verb: str, incident_id: str, who: str) -> bool:
     """Raises UnknownIncident, Refused, RedisUnavailable, DamagedKey."""
     incident_id = _possible(incident_id)
-    answer = insist(lambda: store.call("incident", verb, incident_id, who), store.clock, tries(TRIES))
+    answer = insist(lambda: store.call("incident", verb, incident_id, who), store.clock, tries())
     if answer[0] == b"unknown":
         raise unknown(incident_id)
     if answer[0] == b"refused":

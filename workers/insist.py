@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import tenacity
 
@@ -16,6 +16,9 @@ from proofq.workers.errors import RedisUnavailable
 from proofq.workers.scripts import DamagedKey
 
 T = TypeVar("T")
+
+#: How often an act of somebody who waits for it is sent while its reply is lost; each is idempotent for its request.
+TRIES: Final = 4
 
 
 def insist(call: Callable[[], T], clock: Clock, give_up: Callable[[], bool], damaged_s: float = math.inf) -> T:
@@ -60,7 +63,7 @@ def _again(call: Callable[[], T], problem: Exception, clock: Clock, give_up: Cal
     return retrying(tried)
 
 
-def tries(count: int) -> Callable[[], bool]:
+def tries(count: int = TRIES) -> Callable[[], bool]:
     """A bound for `insist`: True once it was asked `count` times, so that so many calls are made in all."""
     asked = itertools.count(1)
     return lambda: next(asked) >= count

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from proofq.workers import keys
 from proofq.workers.clock import iso
 from proofq.workers.insist import insist, tries
 from proofq.workers.reading import reading, text
 from proofq.workers.store import Store
-
-#: How often an act whose reply was lost is sent; it is idempotent.
-TRIES: Final = 4
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def paused(store: Store) -> dict[str, Paused]:
 
 
 def _act(store: Store, verb: str, agent: str, who: str) -> bool:
-    return bool(insist(lambda: store.call("pause", verb, agent, who), store.clock, tries(TRIES))[0] == b"done")
+    return bool(insist(lambda: store.call("pause", verb, agent, who), store.clock, tries())[0] == b"done")
 
 
 def _parse(agent: str, raw: bytes) -> Paused:

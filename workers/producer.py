@@ -27,8 +27,6 @@ from proofq.workers.task_view import TASK_ID
 
 #: Longest idempotency key, in bytes of UTF-8.
 MAX_KEY_BYTES: Final = 512
-#: How often a request whose reply was lost is sent, under the same task id.
-TRIES: Final = 4
 #: Most tasks that one task may wait for: all of them are looked at in one step.
 MAX_AFTER: Final = 100
 
@@ -78,7 +76,7 @@ def enqueue(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], requ
 
 def _sent(session: Session, birth: Birth) -> tuple[str, str]:
     # The same id each time: a request that was carried out although its reply was lost creates no second task.
-    return insist(lambda: session.store.enqueue(birth), session.store.clock, tries(TRIES))
+    return insist(lambda: session.store.enqueue(birth), session.store.clock, tries())
 
 
 def whoami(role: str) -> str:

@@ -19,8 +19,6 @@ from proofq.workers.record import Task
 from proofq.workers.session import Session
 from proofq.workers.store import Store
 
-#: How often a replay whose reply was lost is sent, under the same request id.
-TRIES: Final = 4
 #: Replays a second unless somebody says otherwise: what failed at once need not come back at once.
 RATE: Final = 100.0
 #: What a filter looks through, in this order: the held first, since a replay can lead to any of the others.
@@ -93,7 +91,7 @@ def count(store: Store, wanted: Wanted) -> int:
 def _apply(door: Door, task_id: str, event: Event) -> Error | None:
     """What refused it; None when it is done."""
     try:
-        settled = door.apply(task_id, event, tries(TRIES))
+        settled = door.apply(task_id, event, tries())
     except RedisUnavailable:
         raise
     except Error as problem:

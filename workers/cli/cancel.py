@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -11,9 +11,6 @@ from proofq.workers.cli import exit_codes
 from proofq.workers.cli.command import command
 from proofq.workers.cli.render import Output
 from proofq.workers.errors import Error, RedisUnavailable, Refused
-
-#: How often a cancel whose reply was lost is sent, under the same request id.
-TRIES: Final = 4
 
 
 @command("cancel", "proofq cancel 3f9c1b2a4d5e6f70")
@@ -35,7 +32,7 @@ def cancel(output: Output, task_ids: Sequence[str]) -> int:
     refused: list[tuple[str, Error]] = []
     for task_id in dict.fromkeys(task_ids):
         try:
-            settled = door.apply(task_view.possible_id(task_id), event, tries(TRIES))
+            settled = door.apply(task_view.possible_id(task_id), event, tries())
             if not settled.ok:
                 raise Refused(f"cancel of task {task_id} is refused: {settled.reason}.")
             done.append(task_id)
