@@ -13,6 +13,15 @@ import proofq
 WRITTEN = proofq.proofs.file("{out}", min_bytes=1)
 
 
+def _said_when(out: str, fifo: str) -> str:
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    descriptor = os.open(fifo, os.O_WRONLY)
+    os.write(descriptor, f"{now:.9f}\n".encode())
+    os.close(descriptor)
+    Path(out).write_text("done\n")
+    return "done"
+
+
 @proofq.agent(timeout_s=60, proofs=[WRITTEN])
 def write(ctx: Any, out: str) -> str:
     """Nothing but the file that proves it."""
@@ -33,12 +42,7 @@ def gate(ctx: Any, out: str, up: str, go: str) -> str:
 @proofq.agent(timeout_s=60, proofs=[WRITTEN])
 def first_line(ctx: Any, out: str, fifo: str) -> str:
     """Say when the first line ran."""
-    now = time.clock_gettime(time.CLOCK_MONOTONIC)
-    descriptor = os.open(fifo, os.O_WRONLY)
-    os.write(descriptor, f"{now:.9f}\n".encode())
-    os.close(descriptor)
-    Path(out).write_text("done\n")
-    return "done"
+    return _said_when(out, fifo)
 
 
 @proofq.agent(timeout_s=60, reuse=100, proofs=[WRITTEN])
@@ -68,20 +72,10 @@ async def gate_async(ctx: Any, out: str, up: str, go: str) -> str:
 @proofq.agent(timeout_s=60, proofs=[WRITTEN])
 async def first_line_async(ctx: Any, out: str, fifo: str) -> str:
     """Say when the first line ran."""
-    now = time.clock_gettime(time.CLOCK_MONOTONIC)
-    descriptor = os.open(fifo, os.O_WRONLY)
-    os.write(descriptor, f"{now:.9f}\n".encode())
-    os.close(descriptor)
-    Path(out).write_text("done\n")
-    return "done"
+    return _said_when(out, fifo)
 
 
 @proofq.agent(timeout_s=60, unproven=True)
 async def first_line_unproven(ctx: Any, out: str, fifo: str) -> str:
     """The same, of an agent whose word is taken."""
-    now = time.clock_gettime(time.CLOCK_MONOTONIC)
-    descriptor = os.open(fifo, os.O_WRONLY)
-    os.write(descriptor, f"{now:.9f}\n".encode())
-    os.close(descriptor)
-    Path(out).write_text("done\n")
-    return "done"
+    return _said_when(out, fifo)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +23,6 @@ from proofq.workers.scripts import DamagedKey
 from proofq.workers.session import Session
 from tests.commands import TOML, Project
 from tests.heart import VERDICT, Heart, birth
-from tests.servers import PrivateServer
 from tests.workbench import Bench
 
 NOTE = {"text": "hi", "out": "a.txt"}
@@ -35,17 +32,9 @@ FOR_EVER = Retention(**dict.fromkeys(TIMES, 315_360_000), max_mib=0)
 
 
 @pytest.fixture
-def site(tmp_path: Path, redis_server: PrivateServer, redis_client: Any) -> Project:
-    """A project on an empty private Redis."""
-    return Project(tmp_path / "p", redis_server.url)
-
-
-@pytest.fixture
-def opened(site: Project) -> Iterator[Session]:
-    """Its session."""
-    session = site.session()
-    yield session
-    session.store.client.close()
+def site(project: Project) -> Project:
+    """The name that `project` has beside the module of that name."""
+    return project
 
 
 def _enqueue(opened: Session, **request: Any) -> str:
