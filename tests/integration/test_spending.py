@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -199,6 +200,34 @@ def test_who_finds_out_and_dies_keeps_nobody_waiting(redis_client: redis.Redis) 
     assert spenders.spending.admit(spenders.begun("v"), at_once) is None
 
 
+def test_the_dearest_is_learned_from_who_ran(redis_client: redis.Redis) -> None:
+    """Not from one that never did, nor from a cheaper one; of a function only what is measured is guessed at."""
+    spenders = Spenders(redis_client, budget=(Budget("month", usd=1.0, output_bytes=100),))
+    first = spenders.begun("t")
+    assert spenders.spending.admit(first, at_once) is None
+    spenders.close(first, "bad_input", ran=False)
+    assert not spenders.client.exists(keys.DEAREST + AGENT)
+    for number, size in enumerate((9, 20, 3)):
+        held = spenders.begun(f"u{number}")
+        assert spenders.spending.admit(held, at_once) is None
+        spenders.spending.ended(held, Ending(0, None, output_bytes=size))
+        spenders.close(held, ran=False)
+    assert spenders.client.hgetall(keys.DEAREST + AGENT) == {b"output_bytes": b"20"}
+
+
+def test_counters_that_are_gone_do_not_go_below_nothing(spenders: Spenders) -> None:
+    """A window that was forgotten, a task that was replayed in between: what comes back then is nobody's."""
+    held = spenders.begun("t")
+    spenders.take(held, usd=0.5)
+    spenders.client.delete(*spenders.client.keys(f"{keys.SPENT}*"))
+    spenders.client.hdel(keys.task("t"), "spent")
+    spenders.settle(held, {"usd": 0.5}, usd=0.1)
+    assert spenders.counter() == {}
+    assert spenders.store.read("t").spent == {"usd": 0}
+    spenders.take(held, usd=0.2)
+    assert (spenders.counter(), spenders.store.read("t").spent) == ({"usd": 200_000}, {"usd": 200_000})
+
+
 def test_what_its_budget_leaves_an_attempt(spenders: Spenders) -> None:
     """Ten seconds, less what its earlier attempts have used; none where nobody says."""
     held = spenders.begun("t")
@@ -280,9 +309,26 @@ def test_who_is_let_go_and_who_is_not(spenders: Spenders) -> None:
     assert spenders.store.read("t01").spent == {"tokens": 99}
 
 
-def _refunding(spenders: Spenders) -> Callable[[], int]:
+def test_of_others_nobody_is_let_go(spenders: Spenders) -> None:
+    """Neither of an agent that this worker does not declare, nor whose budget is somebody else's, nor of a provider
+    that has none left."""
+    _held(spenders, "t", REACHED)
+    _held(spenders, "own", replace(REACHED, fingerprint="f00d"))
+    assert _refunding(spenders, replace(spenders.spec, name="other"))() == 0
+    spenders.take(spenders.begun("other"), usd=0.1)
+    key = spenders.client.keys(f"{keys.SPENT}provider:*")[0]
+    spenders.client.hset(key, "usd", 2_000_000)
+    look = _refunding(spenders)
+    assert look() == 0
+    spenders.client.hset(key, "usd", 1_000_000)
+    assert look() == 1
+    assert spenders.store.read("own").state == "held"
+
+
+def _refunding(spenders: Spenders, spec: AgentSpec | None = None) -> Callable[[], int]:
     """One look, as often as it is called."""
-    looking = Refunding(spenders.door, "work", {AGENT: spenders.spec}, {"shop": OF_PROVIDER})
+    spec = spec or spenders.spec
+    looking = Refunding(spenders.door, "work", {spec.name: spec}, {"shop": OF_PROVIDER})
     clock: Any = SimpleNamespace(now=0.0, wall=spenders.clock.wall)
     clock.boottime = lambda: clock.now
     looking._clock = clock
