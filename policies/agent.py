@@ -159,6 +159,8 @@ class AgentSpec:
     #: How many of its attempts may run at once, and begin within a time; None: any number.
     max_running: int | None = None
     rate: Rate | None = None
+    #: Its share of the slots where others wait, beside theirs.
+    weight: int = 1
     #: Of a function agent: `async def`, whose attempts share a process.
     is_async: bool = False
 

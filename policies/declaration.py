@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _COMMON = frozenset(
     {"name", "lane", "adapter", "provider", "inputs_schema", "cwd", "env", "pass_env", "proofs", "look_first"}
     | {"unproven", "timeout_s", "max_attempts", "max_age_s", "verify_wait_s", "proof_timeout_s", "unique_for_s"}
-    | {"stall_after_s", "reuse", "must_call", "up", "budget", "max_running", "rate"}
+    | {"stall_after_s", "reuse", "must_call", "up", "budget", "max_running", "rate", "weight"}
 )
 _KEYS = {
     "command": _COMMON | {"command", "stdin", "inputs"},
@@ -155,6 +155,7 @@ class _Reader:
             budget=budget_declared.read(raw.get("budget"), task=True),
             max_running=caps_declared.max_running(raw),
             rate=caps_declared.rate(raw),
+            weight=values.count(raw, "weight", default.weight),
             verify_wait_s=values.seconds(raw, "verify_wait_s", default.verify_wait_s, zero=True),
             proof_timeout_s=values.seconds(raw, "proof_timeout_s", default.proof_timeout_s),
             unique_for_s=values.seconds(raw, "unique_for_s", default.unique_for_s),

@@ -62,6 +62,7 @@ _TYPES: Final = {
     keys.ISOLATED: "hash",
     keys.RUNNING: "zset",
     keys.STARTS: "list",
+    keys.TURNS: "hash",
 }
 #: Rules of the audit beside those about one task.
 RULES: Final = {

@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
     reuse: int
     max_running: int
     rate: Mapping[str, float | timedelta]
+    weight: int
     unproven: bool
     verify_wait_s: float | timedelta
     proof_timeout_s: float | timedelta

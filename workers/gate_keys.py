@@ -12,6 +12,7 @@ from proofq.policies.caps import Cap
 from proofq.workers import gates, keys
 from proofq.workers.gate_reports import GateReports
 from proofq.workers.store import Store
+from proofq.workers.turns import Place
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class GateKeys:
         """The gate of each agent that has a provider."""
         return {name: self.gate(spec.provider) for name, spec in agents.items() if spec.provider}
 
-    def queues(self, agents: Mapping[str, AgentSpec], lane: str) -> list[str]:
-        """The queues of a lane's agents, each with its gate and its caps, as a `Wish` names them."""
+    def places(self, agents: Mapping[str, AgentSpec], lane: str) -> list[Place]:
+        """The queues of a lane's agents, each with its gate, its weight and its caps."""
         passed, met = self.by_agent(agents), self.cap_words(agents)
-        of_lane = [(keys.queue_of(lane, name), name) for name, spec in agents.items() if spec.lane == lane]
-        return [f"{queue} {passed.get(name, '-')} {met.get(name, '')}".strip() for queue, name in of_lane]
+        return [
+            Place(keys.queue_of(lane, name), passed.get(name, ""), spec.weight, met.get(name, ""))
+            for name, spec in agents.items()
+            if spec.lane == lane
+        ]
 
     def cap_words(self, agents: Mapping[str, AgentSpec]) -> dict[str, str]:
         """The caps of each agent that has any, as the lease step reads them."""

@@ -67,6 +67,9 @@ GATES: Final = PREFIX + "gates"
 RUNNING: Final = PREFIX + "running:"
 #: list per cap, ms: the newest starts under it, as many as its rate lets begin. Forgotten long after its time.
 STARTS: Final = PREFIX + "starts:"
+#: hash queue -> "tag cost" of its turns, and lane -> the tag that was served last; see lua/turns.lua. Absent where
+#: workers declare one agent each.
+TURNS: Final = PREFIX + "turns"
 #: hash provider -> JSON {at, who, reason}: providers that are isolated whatever the key. Absent where none is.
 ISOLATED: Final = PREFIX + "isolated"
 #: hash per budget's window ("agent:<name>:<window>", "provider:…"): dimension -> whole number spent; `first`: who finds

@@ -45,8 +45,8 @@ NAMES: Final = (
 
 #: The functions that a script needs beside those of common.lua, by the names of their files.
 PARTS: Final[Mapping[str, Sequence[str]]] = {
-    "lease": ("gates", "caps", "leasing"),
-    "settle": ("gates", "incidents", "caps", "keeping", "settling", "leasing"),
+    "lease": ("gates", "caps", "turns", "leasing"),
+    "settle": ("gates", "incidents", "caps", "keeping", "settling", "turns", "leasing"),
     "mend": ("caps",),
     "incident": ("incidents",),
     "gate": ("gates",),

@@ -10,7 +10,7 @@ import heapq
 import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from proofq.policies.isolation import TICK_S
@@ -27,6 +27,7 @@ from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 from proofq.workers.threads import LATE_S, Threads
+from proofq.workers.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ log = logging.getLogger(__name__)
 class _Parked:
     """An attempt in its slot, between two steps or in one."""
 
-    def __init__(self, slot: int, life: Life) -> None:
+    def __init__(self, slot: int, life: Life, queue: str, began_s: float) -> None:
         self.slot = slot
         self.life = life
+        self.queue = queue
+        self.began_s = began_s
         self.wait: Wait | None = None
         self.until_s = math.inf
         #: Whose end it hears of.
@@ -44,7 +47,7 @@ class _Parked:
 
 
 class Slots:
-    """Room for attempts from `queues` (see `Wish`), with the numbers of `share`. Redis is asked by one thread, while
+    """Room for attempts from the queues of `turns`, with the numbers of `share`. Redis is asked by one thread, while
     idle once a tick, when rung, and when a gate opens.
 
     `usable` says whether attempts can be started at all. `stopping` (set by a drain) ends each slot after its attempt.
@@ -53,14 +56,14 @@ class Slots:
     def __init__(
         self,
         share: Share,
-        queues: Sequence[str],
+        turns: Turns,
         store: Store,
         owner: Owner,
         attempts: Attempts,
         name: str,
         usable: Callable[[], bool],
     ) -> None:
-        self._queues = list(queues)
+        self._turns = turns
         self._store = store
         self._owner = owner
         self._attempts = attempts
@@ -151,11 +154,9 @@ class Slots:
 
     def _wish(self, slot: int) -> Wish | None:
         """What to ask for; None while nothing may begin here."""
-        if self.stopping.is_set() or not self._queues or self._owner.isolated or not self._usable():
+        if self.stopping.is_set() or not self._turns or self._owner.isolated or not self._usable():
             return None
-        # Begin somewhere else each time, so that a busy queue does not starve those behind it.
-        first = int(self._clock.jitter() * len(self._queues))
-        queues = self._queues[first:] + self._queues[:first]
+        queues = self._turns.asked(self._clock.jitter(), self._clock.boottime())
         return Wish(self._owner.id, str(slot), self._clock.token(), queues, self._name, host_name(), self._gate_opens)
 
     def _gate_opens(self, in_s: float) -> None:
@@ -180,7 +181,9 @@ class Slots:
     # --- attempts --------------------------------------------------------------------------------------------------
 
     def _begun(self, slot: int, lease: Lease) -> _Parked:
-        return _Parked(slot, self._attempts.life(lease, partial(self._wish, slot)))
+        queue, now_s = lease.task.queue, self._clock.boottime()
+        self._turns.began(queue, now_s)
+        return _Parked(slot, self._attempts.life(lease, partial(self._wish, slot)), queue, now_s)
 
     def _go_on(self, parked: _Parked) -> None:
         """Take steps in this slot, in a thread for them, until it has to wait or is free."""
@@ -190,13 +193,11 @@ class Slots:
 
     def _step(self, parked: _Parked) -> Lease | None:
         """Take the next step of an attempt, and park it or free its slot; the lease that its end brought, if it did."""
-        wait = parked.wait
+        wait, following = parked.wait, None
         try:
             told = next(parked.life) if wait is None else parked.life.send(wait.running.wait_ended(0))
         except StopIteration as over:
-            if over.value is not None:
-                following: Lease = over.value
-                return following
+            following = over.value
         except (RedisUnavailable, DamagedKey) as problem:
             log.warning("lease_unsettled", extra={"slot": parked.slot, "problem": str(problem)})
         except Exception:
@@ -205,8 +206,10 @@ class Slots:
         else:
             self._park(parked, told)
             return None
-        self._give_back(parked.slot)
-        return None
+        self._turns.ended(parked.queue, parked.began_s, self._clock.boottime())
+        if following is None:
+            self._give_back(parked.slot)
+        return following
 
     def _park(self, parked: _Parked, wait: Wait) -> None:
         with self._changed:

@@ -45,6 +45,7 @@ from proofq.workers.slots import Slots
 from proofq.workers.spending import Spending
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
+from proofq.workers.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +136,8 @@ class Supervisor:
         )
         self._reaper = Reaper(store, door, self._owner, self._host, post.name, agents, self._adopt_later)
         self._queues = frozenset(queues) | hands.gates.names(agents)
-        passed = hands.gates.queues(agents, post.lane)
-        self._slots = Slots(post.share, passed, store, self._owner, self._attempts, post.name, self._usable)
+        turns = Turns(hands.gates.places(agents, post.lane))
+        self._slots = Slots(post.share, turns, store, self._owner, self._attempts, post.name, self._usable)
         self._refunding = Refunding(door, post.lane, agents, hands.spending.providers)
         self._purger = Purger(store, settings.retention)
         quota = settings.disk_quota_mib * 1024 * 1024

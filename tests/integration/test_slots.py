@@ -18,6 +18,7 @@ from proofq.workers.owner import Owner
 from proofq.workers.slots import Slots
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
+from proofq.workers.turns import Place, Turns
 from tests.heart import AGENT, ISOLATION_MS, QUEUE, Heart, birth
 from tests.waiting import until
 
@@ -53,7 +54,8 @@ class Lane:
             heart.door, self.owner, hands, hands, {AGENT: spec}, Limits(), "worker", self.clock, lambda: False,
             Suspects(self.clock),
         )  # fmt: skip
-        self.slots = Slots(Share(0, 1), [QUEUE], store, self.owner, attempts, "worker", lambda: self.usable)
+        turns = Turns([Place(QUEUE)])
+        self.slots = Slots(Share(0, 1), turns, store, self.owner, attempts, "worker", lambda: self.usable)
 
     def looks_in_vain(self) -> bool:
         """Whether a look that was rung for found nothing to do, while a task waits."""

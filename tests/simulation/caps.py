@@ -23,12 +23,17 @@ CAPS: Mapping[str, tuple[Cap, ...]] = {
     "crasher": (Cap("agent:crasher", 1, Rate(2, 4.0)),),
 }
 KEYS = [keys.running(cap.name) for each in CAPS.values() for cap in each]
-KEYS += [keys.starts("agent:crasher")]
+KEYS += [keys.starts("agent:crasher"), keys.TURNS]
+
+
+#: Weight and cost of some agents' turns there, of which some are known to nobody.
+TURNS: Mapping[str, str] = {"honest": "3:500000", "liar": "1:0", "looker": "2:2000000"}
 
 
 def words(queue: str) -> str:
-    """What a worker says of the queue's caps."""
-    return caps.words(CAPS.get(queue.partition(".")[2], ()))
+    """What a worker says of the queue's turns and caps."""
+    agent = queue.partition(".")[2]
+    return f"{TURNS.get(agent, '1:1000000')} {caps.words(CAPS.get(agent, ()))}".strip()
 
 
 class Watch:

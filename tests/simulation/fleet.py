@@ -122,7 +122,8 @@ class Incarnation(Party):
         self.queues = [keys.queue_of(spec.lane, agent) for agent, spec in agents.items()]
         self.passed = [f"{name} {gate.NAME}" if name.endswith(gate.AGENT) else name for name in self.queues]
         if fleet.capped:
-            self.passed = [f"{name} - {said}" if (said := caps.words(name)) else name for name in self.passed]
+            gates = [name if " " in name else f"{name} -" for name in self.passed]
+            self.passed = [f"{said} {caps.words(name)}" for said, name in zip(gates, self.queues, strict=True)]
         self.stopping = False
         self.stopped = False
         self.hurry = False

@@ -1,28 +1,22 @@
--- Pops the next task of the first queue that has one and gives its lease to a slot, in one step.
+-- Pops the next task of the queue whose turn it is (see turns.lua) and gives its lease to a slot, in one step.
 -- What is asked for stands in ARGV from `at` on: owner; slot; request id; random part of the fence; wall time for RQ's
--- fields; worker name; host; from-state; to-state; queues, in the order to look, each followed by the gate of its agent's
--- provider ('-': none) and its caps (see caps.lua), where it has any.
+-- fields; worker name; host; from-state; to-state; queues, each followed, as far as it has them, by the gate of its agent's
+-- provider ('-': none), weight:cost (see turns.lua) and its caps (see caps.lua). Among equals the first comes first.
 -- Returns: granted, id, fence, now, {field, value, ...}, and where there was a gate: its name, epoch, probe (0, 1),
---          watched (0, 1) | empty, and where only a gate or a rate keeps tasks waiting: now, when it opens | suspended (by `rq suspend`) | unknown_owner |
---          silent (beat first) | wrong_type, key, type. A re-sent request returns the grant it already made, while that
---          lease is held.
+--          watched (0, 1) | empty, and where only a gate or a rate keeps tasks waiting: now, when it opens |
+--          suspended (by `rq suspend`) | unknown_owner | silent (beat first) | wrong_type, key, type. A re-sent request
+--          returns the grant it already made, while that lease is held.
 -- Ids that are no task of ours, or whose task is not queued, so that somebody put them here from outside, go among the
 -- strays, where a reaper looks after them by the table. At most 64 in one call. Queues of paused agents are passed over,
 -- and so are those whose gate lets nobody through and whose caps are reached: what is never popped costs no pickup and
 -- no attempt.
 
--- A queue, its gate ('' = none) and its caps, of what is asked for.
-local function asked_for(said)
-  local queue, gate, caps = string.match(said, '^(%S+) ?(%S*) ?(.*)$')
-  return queue, gate == '-' and '' or gate, caps
-end
-
 -- How many wait in the queues that are asked for behind one gate.
 local function waiting_at(gate, first)
   local count = 0
   for i = first, #ARGV do
-    local queue, other = asked_for(ARGV[i])
-    if other == gate and typed(K.RQ_QUEUE .. queue, 'list') then
+    local queue = string.match(ARGV[i], '^%S+')
+    if asked_for(ARGV[i]) == gate and typed(K.RQ_QUEUE .. queue, 'list') then
       count = count + redis.call('LLEN', K.RQ_QUEUE .. queue)
     end
   end
@@ -73,10 +67,21 @@ local function lease(now, at)
 
   open_at_maxmemory()
   local looked, closed, shut, opens = 0, {}, {}, nil
-  for i = at + 9, #ARGV do
-    local queue, gate, caps = asked_for(ARGV[i])
-    local list = K.RQ_QUEUE .. queue
-    while not paused[queue] and not closed[gate] and looked < 64 do
+  local queues, said = turns_waiting(at + 9, paused)
+  local only = #ARGV <= at + 9
+  local tags, clock_at = turns_tagged(queues, said, only)
+  local function barred(turn)
+    local gate, _, _, caps = asked_for(said[turn])
+    if closed[gate] then return true end
+    if caps == '' then return false end
+    local reached, due = caps_reached(caps, now, at + 9, shut)
+    if due then opens = math.min(due, opens or due) end
+    return reached
+  end
+  for turn in turns_in_order(queues, tags, barred) do
+    local queue, gate, _, _, caps = queues[turn], asked_for(said[turn])
+    local list, reached = K.RQ_QUEUE .. queue, barred(turn)
+    while not reached and looked < 64 do
       -- An error where a stranger's key stands in its place, which is passed over.
       local id = redis.pcall('LINDEX', list, 0)
       if type(id) ~= 'string' then break end
@@ -95,13 +100,6 @@ local function lease(now, at)
       else
         local n = tonumber(redis.call('HGET', K.TASK .. id, 'attempt')) + 1
         local fence = n .. '-' .. random
-        if caps ~= '' then
-          local reached, due = caps_reached(caps, now, at + 9, shut)
-          if reached then
-            if due then opens = math.min(due, opens or due) end
-            break
-          end
-        end
         local record = {n = n, fence = fence, leased_at = now, worker = worker, host = host}
         if gate ~= '' then
           local let_in, row, probe, due = gate_admit(gate, now, owner .. ' ' .. id .. ' ' .. fence,
@@ -121,6 +119,7 @@ local function lease(now, at)
         redis.call('ZREM', K.AGES, id)
         redis.call('HSET', K.LEASES .. owner, id, fence)
         if caps ~= '' then caps_enter(id, caps, now) end
+        if not only then turn_charged(queue, said[turn], tags[turn] or 0, clock_at) end
         redis.call('HSET', K.GRANTS .. owner, slot, rid .. ' ' .. id .. ' ' .. fence)
         patch_attempt(id, n, record, now)
         crumb(id, now, from, 'lease', to, '', n, fence, worker, rid)
