@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import beside_peers, beside_stock, brownout, dispatch, million, quiet, report
+from benchmarks import beside_peers, beside_stock, brownout, dispatch, fair, million, quiet, report
 from benchmarks.measures import WrongResult
 from benchmarks.quiet import Loads
 
 PARTS = {
     "stock": beside_stock, "peers": beside_peers, "dispatch": dispatch, "million": million, "brownout": brownout,
+    "fair": fair,
 }  # fmt: skip
 #: What may be said of all parts, beside what each of them takes.
 _ABOUT = {
@@ -31,6 +32,8 @@ _ABOUT = {
     "calls": (int, 3000, "calls of each kind that are timed there"),
     "outage_tasks": (int, 100, "tasks that meet the outage of the part brownout"),
     "outage_s": (float, 20.0, "seconds that it lasts"),
+    "fair_tasks": (int, 40, "tasks of each of the nine agents of the part fair"),
+    "fair_run_s": (float, 0.2, "seconds that each of them takes"),
     "quiet_within_s": (float, 0.0, "seconds that a round may wait for others to be quiet"),
 }
 

@@ -20,6 +20,7 @@ from proofq.workers.record import Lease
 from proofq.workers.scripts import RedisRunner
 from proofq.workers.store import Birth, Store
 from tests.asked import ASKED
+from tests.capped_settlement import CAPPED
 from tests.recorder import Recorder
 
 AGENT: Final = "a"
@@ -331,6 +332,7 @@ REQUESTS: Final = (
         "verify_and_lease", _verify_and_lease, _HOLDER,
         (*_STARTED, _registry("finished"), _ENDED, keys.GRANTS + "o", keys.STRAYS, keys.PAUSED), "verified", "verify",
     ),
+    Request(*CAPPED),
     Request(
         "lease", _lease,
         (keys.OWNERS, keys.leases("o"), keys.GRANTS + "o", keys.AGES, keys.STRAYS, keys.PAUSED),

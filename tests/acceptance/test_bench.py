@@ -212,3 +212,15 @@ def test_waiting_tasks_are_filled_in_as_enqueued(tmp_path) -> None:
         report = Audit(queue.store).run()
     assert report.checked == 61
     assert report.violations == []
+
+
+def test_waits_beside_a_slow_agent_are_measured(tmp_path) -> None:
+    """A round of a few short tasks: the waits of both sides, and what the slow one had of the slots."""
+    out = tmp_path / "figures.json"
+    done = _bench("fair", "--rounds", "1", "--fair-tasks", "3", "--fair-run-s", "0.05", "--quiet", "--json", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = json.loads(out.read_text())["fair"]["rounds"]
+    for side in ("without", "with"):
+        assert found[side]["samples"] == 27
+        assert 0 <= found[side]["min"] <= found[side]["p50"] <= found[side]["p95"] <= found[side]["max"]
+    assert 0 <= found["most_slow"] <= 8
