@@ -168,8 +168,9 @@ def crumbs(store: Store, name: str) -> list[list[Any]]:
 def act(store: Store, verb: Verb, provider: str, who: str, reason: str, key: str = "") -> list[Gate]:
     """What an operator does to the gates of a provider, or to the one of a key; those gates as they stand then.
 
-    `isolate` without a key holds for keys that nobody has heard of yet as well, until `open`. Raises UnknownProvider,
-    RedisUnavailable, DamagedKey.
+    `isolate` without a key holds for keys that nobody has heard of yet as well, until `open`. Raises UnknownProvider
+    and RedisUnavailable; DamagedKey once all others are done: one damaged gate, which lets nobody through, must not
+    keep the others from being closed.
     """
     there = read_all(store)
     names = [one.name for one in there if one.provider == provider and key in ("", one.key)]
@@ -180,8 +181,14 @@ def act(store: Store, verb: Verb, provider: str, who: str, reason: str, key: str
         raise UnknownProvider(f"No gate is of the provider {provider:.80}{of_key}; there are gates of: {known}.")
     if not key and verb != "hold":
         _send(store, f"{verb}_provider", provider, who, reason)
+    damaged: list[DamagedKey] = []
     for name in names:
-        _send(store, verb, name, who, reason)
+        try:
+            _send(store, verb, name, who, reason)
+        except DamagedKey as problem:
+            damaged.append(problem)
+    if damaged:
+        raise damaged[0]
     return [read(store, name) for name in names]
 
 

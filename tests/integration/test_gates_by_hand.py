@@ -10,6 +10,7 @@ import redis
 from proofq.policies import gate
 from proofq.workers import audit_gates, gate_view, gates, keys, status
 from proofq.workers.audit import Audit
+from proofq.workers.scripts import DamagedKey
 from tests.gate_fleet import NAME, PROVIDER, Fleet
 
 
@@ -84,6 +85,20 @@ def test_a_reason_may_be_any_bytes(fleet: Fleet) -> None:
     """As a shell gives them; and it may be long."""
     (found,) = gates.act(fleet.store, "hold", "p", "ann", "\udcff" + "x" * 1000)
     assert found.reason == "?" + "x" * 299
+
+
+def test_a_damaged_gate_keeps_no_other_from_being_closed(fleet: Fleet) -> None:
+    """Whoever stops a provider on a bad night stops all keys there are; then hears what is wrong with one."""
+    names = [gate.name("p", key) for key in ("000000000000", "ffffffffffff")]
+    for name in names:
+        gates.admit(fleet.store, name, "o t 1-f 1", "test")
+    fleet.client.delete(keys.gate(names[0]))
+    fleet.client.set(keys.gate(names[0]), "stranger")
+    with pytest.raises(DamagedKey, match="000000000000"):
+        gates.act(fleet.store, "isolate", "p", "ann", "")
+    assert {one.name: one.state for one in gates.read_all(fleet.store)} == {
+        names[0]: gates.DAMAGED, NAME: "isolated", names[1]: "isolated",
+    }  # fmt: skip
 
 
 def test_a_damaged_gate_lets_nobody_through(fleet: Fleet) -> None:
