@@ -30,17 +30,18 @@ def budgets(store: Store, at: datetime) -> list[dict[str, Any]]:
     with reading(keys.BUDGETS):
         rows = store.client.hgetall(keys.BUDGETS)
     found = []
-    for key, raw in rows.items():
+    for raw in rows.values():
         try:
             said = json.loads(raw)
             is_over = said["window"] != at.strftime(budget.WINDOWS[said["per"]])
             limits = {name: int(said["limit"][name]) for name in budget.UNITS if name in said["limit"]}
             names = {name: str(said[name]) for name in ("owner", "name", "per", "window")}
+            key = str(said["key"])
         except (ValueError, KeyError, TypeError, OverflowError):
             continue
         if is_over:
             continue
-        with reading(text(key)):
+        with reading(key):
             counted = _whole({text(name): text(value) for name, value in store.client.hgetall(key).items()})
         found.append(
             {

@@ -75,7 +75,8 @@ ISOLATED: Final = PREFIX + "isolated"
 #: hash per budget's window ("agent:<name>:<window>", "provider:…"): dimension -> whole number spent; `first`: who finds
 #: out what an attempt costs. Forgotten some time after its window (`budget.KEPT_S`).
 SPENT: Final = PREFIX + "spent:"
-#: hash key of such a window -> JSON {owner, name, per, window, limit}: those in which an attempt has begun.
+#: hash "owner name per" -> JSON {key, owner, name, per, window, limit}: the newest window of each in which an attempt
+#: has begun. One row a budget, however many windows there were.
 BUDGETS: Final = PREFIX + "budgets"
 #: hash agent's dimension -> whole number: the most that an attempt of it has used.
 DEAREST: Final = PREFIX + "dearest:"

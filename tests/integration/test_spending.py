@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -261,6 +262,19 @@ def test_rows_that_are_none_of_ours_hide_no_budget(spenders: Spenders) -> None:
     ):
         spenders.client.hset(keys.BUDGETS, f"k{number}", raw)
     assert len(books.budgets(spenders.store, spenders.clock.wall())) == 2
+
+
+def test_a_budget_is_one_row_however_many_windows(spenders: Spenders) -> None:
+    """The newest window is shown, with what was spent in it; of one that is over nothing."""
+    now = spenders.clock.wall()
+    for number, month in enumerate((now - timedelta(days=40), now)):
+        spenders.clock.wall = lambda month=month: month  # type: ignore[method-assign, misc]
+        held = spenders.begun(f"t{number}")
+        spenders.spending.admit(held, at_once)
+        spenders.take(held, usd=0.1)
+    assert spenders.client.hlen(keys.BUDGETS) == 2
+    assert [one["spent"] for one in books.budgets(spenders.store, now)] == [{"usd": 0.1}] * 2
+    assert books.budgets(spenders.store, now - timedelta(days=40)) == []
 
 
 # --- tasks that a budget holds ---------------------------------------------------------------------------------------

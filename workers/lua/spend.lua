@@ -65,13 +65,9 @@ for _, scope in ipairs(plan.scopes) do
   for dim, amount in pairs(add) do count(scope.key, dim, amount) end
   if unknown then redis.call('HSET', scope.key, 'first', mark) end
   if verb == 'admit' then
-    local shown = {owner = scope.owner, name = scope.name, per = scope.per, window = scope.window, limit = scope.limit}
-    redis.call('HSET', K.BUDGETS, scope.key, cjson.encode(shown))
-    if redis.call('HLEN', K.BUDGETS) > 1000 then
-      for _, key in ipairs(redis.call('HKEYS', K.BUDGETS)) do
-        if redis.call('EXISTS', key) == 0 and key ~= scope.key then redis.call('HDEL', K.BUDGETS, key) end
-      end
-    end
+    local shown = {key = scope.key, owner = scope.owner, name = scope.name, per = scope.per, window = scope.window,
+      limit = scope.limit}
+    redis.call('HSET', K.BUDGETS, table.concat({scope.owner, scope.name, scope.per}, ' '), cjson.encode(shown))
   end
   if verb == 'close' and redis.call('HGET', scope.key, 'first') == mark then redis.call('HDEL', scope.key, 'first') end
   redis.call('PEXPIRE', scope.key, scope.keep_ms)
