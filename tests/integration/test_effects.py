@@ -68,6 +68,31 @@ def test_an_intent_is_replaced_by_whoever_knows_it(begun: Begun) -> None:
     assert begun.ask("intend", key="k", over=first) == {"is": "done", "outcome": 1}
 
 
+def test_what_was_done_stays_done(begun: Begun) -> None:
+    """Its intent sent again is answered with the outcome, its own attempt takes it back no more, nor says it twice."""
+    rid = begun.ask("intend", key="k")["rid"]
+    begun.ask("record", key="k", rid=rid, outcome=1, how="check")
+    answer = begun.heart.store.call("effect", "intend", "t", begun.lease.fence, "k", rid, "", "", "", 9)
+    assert answer == [b"done", b"1"]
+    with pytest.raises(LeaseLost):
+        begun.ask("withdraw", key="k", rid=rid)
+    begun.heart.client.hdel(keys.task("t"), "fence")
+    with pytest.raises(Refused, match="no open effect"):
+        effects.say_done(begun.heart.store, "t", "k", "2", "me")
+    (one,) = effects.of_task(begun.heart.store, "t")
+    assert (one.outcome, one.who) == ("1", "check")
+
+
+def test_a_task_has_so_many_keys_and_no_more(begun: Begun) -> None:
+    """Known ones go on."""
+
+    def intend(key: str, rid: str) -> bytes:
+        word: bytes = begun.heart.store.call("effect", "intend", "t", begun.lease.fence, key, rid, "", "", "", 2)[0]
+        return word
+
+    assert [intend(key, key) for key in ("a", "b", "c", "a")] == [b"go", b"go", b"full", b"go"]
+
+
 def test_who_lost_its_lease_begins_nothing(begun: Begun) -> None:
     """Compared in the very step that would write."""
     begun.heart.client.hset(keys.task("t"), "fence", "2-other")
