@@ -133,6 +133,25 @@ def test_what_is_only_listed_tells_nobody(site: Site) -> None:
     assert site.client.zcard(keys.ALERTS) == 0
 
 
+def test_only_the_first_notification_is_put_off(site: Site) -> None:
+    """While it is being told, and once it was, a failure moves nothing: neither the claim's end nor the escalation."""
+
+    def due() -> dict[bytes, float]:
+        return dict(site.client.zrange(keys.ALERTS, 0, -1, withscores=True))
+
+    site.fail()
+    site.fail()
+    site.time.ms = 20_000
+    (one,) = incidents.claim(site.store, "t", 1)
+    for told in (False, True):
+        if told:
+            incidents.told(site.store, "t", one.id, [], "")
+        before = due()
+        site.time.ms += 1_000
+        site.fail()
+        assert due() == before
+
+
 def test_a_leaving_worker_may_tell_early(site: Site) -> None:
     """What still gathers is claimed then, and what is claimed by another is not."""
     site.fail()

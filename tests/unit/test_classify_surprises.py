@@ -55,6 +55,34 @@ def test_what_litellm_makes_up() -> None:
     assert classify(held).retry_after == 9
 
 
+def test_what_was_raised_from_none_has_no_cause() -> None:
+    """Whoever wrote it says that what happened before is not the reason."""
+    met = raised(ValueError("x"), openai(503), during=True)
+    assert kind(met) == "overloaded"
+    met.__suppress_context__ = True
+    assert kind(met) == "crash"
+
+
+def test_a_wait_is_of_classes_that_wait() -> None:
+    """An input that is refused is not better after the nine seconds of an error behind it."""
+    slow = error("RateLimitError", "x", "openai", status_code=429, retry_after=9.0)
+    assert classify(slow).retry_after == 9
+    assert classify(raised(error("Odd"), slow)).retry_after == 9
+    bad = classify(raised(error("BadInput", "no", "proofq"), slow))
+    assert (bad.kind, bad.retry_after) == ("bad_input", None)
+
+
+def test_the_call_that_opens_a_breaker_was_made() -> None:
+    """Its error stands behind the breaker's and is the provider's; a breaker by itself has asked nobody."""
+    alone, opened = (error("CircuitBreakerError", "open", "pybreaker") for _ in range(2))
+    assert [classify(one).source for one in (alone, raised(opened, openai(503)))] == ["host", "provider"]
+
+
+def test_which_bug_was_behind_what_nobody_knows_is_no_matter() -> None:
+    """An error of a type of their own with a bug behind it is theirs to name."""
+    assert kind(raised(error("Odd"), KeyError("k"))) == "unknown"
+
+
 def test_which_kind_of_timeout_a_wrapper_means() -> None:
     """Nothing was sent: the way there. It was, and nobody answered: a time-out, whatever the wrapper is called."""
     wrapper = error("APITimeoutError", "Request timed out.", "openai")
