@@ -83,6 +83,13 @@ def test_which_bug_was_behind_what_nobody_knows_is_no_matter() -> None:
     assert kind(raised(error("Odd"), KeyError("k"))) == "unknown"
 
 
+def test_what_an_input_quotes_is_no_word_of_the_provider() -> None:
+    """It names what it does not like by a code; the sentence repeats the input, which may speak of anything."""
+    said = "Unsupported value: insufficient_quota, you exceeded your current quota"
+    assert kind(openai(400, said, "unsupported_value", "invalid_request_error")) == "bad_input"
+    assert kind(openai(400, said, None, "invalid_request_error")) == "quota"
+
+
 def test_which_kind_of_timeout_a_wrapper_means() -> None:
     """Nothing was sent: the way there. It was, and nobody answered: a time-out, whatever the wrapper is called."""
     wrapper = error("APITimeoutError", "Request timed out.", "openai")
