@@ -187,6 +187,17 @@ def test_old_ones_go(site: Site) -> None:
     assert [one.kind for one in site.all()] == ["policy_error"]
 
 
+def test_an_old_one_that_goes_takes_no_newer_one_along(site: Site) -> None:
+    """Of one cause: swept away by the opening of the next, which goes on being counted."""
+    site.fail()
+    site.fail()
+    assert incidents.close(site.store, site.one().id, "me")
+    site.time.ms = 8 * 86_400_000
+    for _ in range(3):
+        site.fail()
+    assert (site.one().state, site.one().count) == ("open", 3)
+
+
 def test_a_death_is_counted_by_who_settles_it(site: Site) -> None:
     """What a killed child cannot say its supervisor, or a reaper, settles: counted like any other."""
     for _ in range(3):
