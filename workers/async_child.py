@@ -133,7 +133,13 @@ class _Host:
             for directory, marker_ns in told["ticks"]:
                 await self._clocks.tick(directory, marker_ns)
             context = Context(
-                told["task_id"], told["attempt"], told["workdir"], told["taskdir"], attempt, told.get("repair")
+                told["task_id"],
+                told["attempt"],
+                told["workdir"],
+                told["taskdir"],
+                attempt,
+                told.get("repair"),
+                makes=True,
             )
             try:
                 with steps.telling(attempt):

@@ -8,7 +8,7 @@ import selectors
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,16 +43,19 @@ class AsyncHosts:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread: threading.Thread | None = None
 
-    def of(self, agent: str, env: Mapping[str, str], secrets: Collection[str], *, single: bool) -> AsyncHost:
-        """The agent's host, or one for a `single` attempt; started where there is none. Raises SpawnFailed."""
+    def of(
+        self, agent: str, env: Callable[[], Mapping[str, str]], secrets: Collection[str], *, single: bool
+    ) -> AsyncHost:
+        """The agent's host, or one for a `single` attempt; started where there is none, with the environment that `env`
+        gives. Raises SpawnFailed."""
         if single:
-            return self._start(agent, env, secrets, single=True)
+            return self._start(agent, env(), secrets, single=True)
         with self._lock:
             starting = self._starting[agent]
         with starting:
             host = self._of_agent.get(agent)
             if host is None or not host.usable:
-                host = self._of_agent[agent] = self._start(agent, env, secrets, single=False)
+                host = self._of_agent[agent] = self._start(agent, env(), secrets, single=False)
             return host
 
     @property

@@ -96,7 +96,10 @@ class AsyncPerformer:
         """Hand it to a host; None where that has just ended."""
         spec, places = prepared.spec, prepared.expanded.places
         secrets = self._expander.secrets(spec)
-        env = {name: text for name, text in prepared.expanded.env.items() if name not in _OF_ONE_ATTEMPT}
+
+        def env() -> Mapping[str, str]:
+            return {name: text for name, text in prepared.expanded.env.items() if name not in _OF_ONE_ATTEMPT}
+
         attempt = AsyncRunning(places.stdout, places.stderr, secrets)
         try:
             # A suspect alone: should its process die, it is known whose doing it was.
@@ -116,7 +119,7 @@ def _told(prepared: Prepared) -> Mapping[str, Any]:
         "inputs": dict(prepared.expanded.inputs),
         "task_id": task.id,
         "attempt": task.attempt,
-        "workdir": str(places.workdir),
-        "taskdir": str(places.taskdir),
+        "workdir": places.work,
+        "taskdir": places.task,
         "repair": prepared.repair,
     }

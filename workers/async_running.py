@@ -125,5 +125,5 @@ class AsyncRunning:
 
     def _capture(self, name: str) -> Capture:
         if name not in self._captures:
-            self._captures[name] = Capture(self._paths[name], secrets=self._secrets)
+            self._captures[name] = Capture(self._paths[name], secrets=self._secrets, makes=True)
         return self._captures[name]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from proofq.workers import places
 from proofq.workers.asking import ANSWER_WITHIN_S, MAX_ARGS_BYTES
 from proofq.workers.doing import Doing, later, now, once
 from proofq.workers.errors import BadInput, NotBuilt
@@ -82,16 +83,25 @@ class State(MutableMapping[str, Any]):
 
 
 class Context:
-    """What one attempt may know and say. `workdir` is the attempt's own, `taskdir` survives attempts."""
+    """What one attempt may know and say. `makes`: nobody has made its directories yet."""
 
     def __init__(
-        self, task_id: str, attempt: int, workdir: str, taskdir: str, reporter: Voice, repair: str | None = None
+        self,
+        task_id: str,
+        attempt: int,
+        workdir: str,
+        taskdir: str,
+        reporter: Voice,
+        repair: str | None = None,
+        *,
+        makes: bool = False,
     ) -> None:
         self.task_id = task_id
         #: Attempts begun, this one included.
         self.attempt = attempt
-        self.workdir = Path(workdir)
-        self.taskdir = Path(taskdir)
+        self._workdir = Path(workdir)
+        self._taskdir = Path(taskdir)
+        self._is_made = not makes
         #: Why the last attempt's output was refused; None when it was not.
         self.repair = repair
         self._log: logging.Logger | None = None
@@ -103,6 +113,25 @@ class Context:
         self._evidence = b""
         self._held_back = False
         self._next_s = 0.0
+
+    @property
+    def workdir(self) -> Path:
+        """The attempt's own directory."""
+        self._make()
+        return self._workdir
+
+    @property
+    def taskdir(self) -> Path:
+        """The task's directory, which survives attempts."""
+        self._make()
+        return self._taskdir
+
+    def _make(self) -> None:
+        """An attempt that shares its process has directories once it asks for them: making three of them takes longer
+        than all else that is done for it on the host."""
+        if not self._is_made:
+            places.make(str(self._taskdir), str(self._workdir.parent), str(self._workdir))
+            self._is_made = True
 
     @property
     def log(self) -> logging.Logger:

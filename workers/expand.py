@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -37,9 +38,15 @@ class Expanded:
     inputs: Mapping[str, object]
     argv: tuple[str, ...]
     cwd: str
-    env: Mapping[str, str]
     stdin: str | None
     proofs: tuple[Proof, ...]
+    #: Makes `env`, which only who starts a process needs.
+    make_env: Callable[[], Mapping[str, str]]
+
+    @cached_property
+    def env(self) -> Mapping[str, str]:
+        """The environment of a process for it."""
+        return self.make_env()
 
 
 @dataclass(frozen=True)
@@ -73,24 +80,25 @@ class Expander:
             task.inputs,
             task_id=task.id,
             attempt=task.attempt,
-            workdir=str(mine.workdir),
-            taskdir=str(mine.taskdir),
+            workdir=mine.work,
+            taskdir=mine.task,
             project=str(self.root),
         )
         try:
             natives = placeholders.natives(spec.inputs_schema, values)
+            cwd = placeholders.expand(spec.cwd, values)
+            own = {name: placeholders.expand(value, values) for name, value in spec.env.items()}
             return Expanded(
                 places=mine,
                 inputs=inputs.complete(spec.inputs_schema, task.inputs),
                 argv=placeholders.expand_command(spec.command, values) if spec.command else (),
-                cwd=str(mine.workdir / placeholders.expand(spec.cwd, values)),
-                env=self._env(task, spec, mine, repair)
-                | {name: placeholders.expand(value, values) for name, value in spec.env.items()},
+                cwd=cwd if cwd == mine.work else str(mine.workdir / cwd),
                 stdin=None if spec.stdin is None else placeholders.expand(spec.stdin, values),
                 proofs=tuple(
                     replace(proof, options=placeholders.expand_options(proof.options, values, natives))
                     for proof in spec.proofs
                 ),
+                make_env=lambda: self._env(task, spec, mine, repair) | own,
             )
         except placeholders.PlaceholderProblem as problem:
             raise Unfit(str(problem)) from problem

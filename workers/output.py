@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from proofq.policies.redaction import Veil
+from proofq.workers import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -44,16 +45,24 @@ class Capture:
 
     `path` is a file made anew with mode 0600 once something is printed, holding at most `cap_bytes`, the newest; None
     keeps only the tail. `secrets` are hidden wherever they stand.
-    `keep`: what is on disk can be read by `whole` and `newest` after the end, too.
+    `makes`: the directories above the file, too. `keep`: what is on disk can be read by `whole` and `newest` after the
+    end, too.
     A file that cannot be made, or a disk that fails, is remembered in `problem`, and costs what is not in the tail.
     """
 
     def __init__(
-        self, path: Path | None, cap_bytes: int = CAP_BYTES, *, keep: bool = False, secrets: Collection[str] = ()
+        self,
+        path: Path | None,
+        cap_bytes: int = CAP_BYTES,
+        *,
+        keep: bool = False,
+        secrets: Collection[str] = (),
+        makes: bool = False,
     ) -> None:
         self._path = path
         self._cap = cap_bytes
         self._keep = keep
+        self._makes = makes
         self._veil = Veil(secrets) if secrets else None
         self._kept: bytes | None = None
         self._tail = bytearray()
@@ -124,6 +133,8 @@ class Capture:
     def _store(self, path: Path, data: memoryview) -> None:
         """Append; when that would pass the cap, first move the newest half to the front."""
         if self._fd < 0:
+            if self._makes:
+                places.make(str(path.parent.parent), str(path.parent))
             # Never what an agent has put there meanwhile, a link least of all.
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         if self._on_disk + len(data) > self._cap:

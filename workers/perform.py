@@ -44,13 +44,14 @@ class Prepared:
 
 
 def expanded_in_place(expander: Expander, task: Task, spec: AgentSpec, repair: str | None) -> Prepared:
-    """The declaration with the task's inputs, and the folders that its attempt needs. Raises AttemptFailed."""
+    """The declaration with the task's inputs, and the folders that its process needs. Raises AttemptFailed."""
     try:
         expanded = expander.expand(task, spec, repair)
-        if spec.is_async:
-            expanded.places.make_shared()
-        else:
+        if not spec.is_async:
             expanded.places.make()
+        elif not all(proof.is_quick for proof in spec.proofs):
+            # A program that proves begins there; all others make them once they are asked for.
+            expanded.places.make_shared()
     except Unfit as problem:
         raise AttemptFailed(problem.failure) from problem
     except OSError as problem:
@@ -155,8 +156,8 @@ def _request(
         "inputs": dict(expanded.inputs),
         "task_id": task.id,
         "attempt": task.attempt,
-        "workdir": str(places.workdir),
-        "taskdir": str(places.taskdir),
+        "workdir": places.work,
+        "taskdir": places.task,
         "repair": prepared.repair,
     }
     # A task that did not end well may owe that to a neighbour of before: it is tried again in a process of its own.

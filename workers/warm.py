@@ -13,6 +13,10 @@ from proofq.workers.wire import Channel, WireError
 
 #: A process that has not said it is ready by then is killed. Generous: a busy host starts Python slowly.
 READY_WITHIN_S = 30.0
+#: Seconds for which a process that is busy is waited for, before another one is started.
+SOON_S = 0.25
+#: The same where one of them is coming up.
+UP_S = 1.0
 #: Seconds within which an answer is at once.
 AT_ONCE_S = 0.05
 
@@ -92,11 +96,14 @@ class WarmPool:
 
     def __init__(self, start: Callable[[], Started], size: int = 4, recycle_after: int = 10_000) -> None:
         self._start = start
+        self._size = size
         self._recycle_after = recycle_after
-        self._room = threading.Semaphore(size)
-        self._lock = threading.Lock()
-        # Fields below are guarded by the lock.
+        self._changed = threading.Condition(threading.Lock())
+        # Fields below are guarded by it. Those that live are idle, lent, or about to be started.
         self._idle: list[_Warm] = []
+        self._live = 0
+        #: Of those that are not idle, how many have answered nobody yet.
+        self._fresh = 0
         self._closed = False
 
     def ask(
@@ -105,57 +112,72 @@ class WarmPool:
         """Give the answer of some process; `timeout_s` counts from when the request is handed to one.
 
         `late` is called where the answer does not come at once; it may be called more than once.
-
         A process that died is replaced and the request sent again, until it has cost two new ones their
         lives: then it is the request that kills. Raises Unanswered, and Outran at the deadline.
         """
-        if not self._room.acquire(timeout=AT_ONCE_S):
-            late()
-            self._room.acquire()
+        warm, deaths = self._take(late), 0
+        is_new, is_fresh = warm is None, warm is None or not warm.answered
         try:
-            deaths = 0
-            warm, is_new = self._take()
             while True:
+                if warm is None:
+                    warm = self._new()
                 try:
-                    answer = warm.ask(request, timeout_s, late)
-                except TimeoutError as error:
-                    warm.end()
-                    raise Outran(f"it ran longer than the {timeout_s:g} s a proof may take") from error
+                    return warm.ask(request, timeout_s, late)
                 except _Died as error:
                     warm.end()
+                    warm = None
                     # One that was idle may have been dead before; only a new one's death is the request's doing.
                     deaths += is_new
+                    is_new = True
                     if deaths == 2:
                         raise Unanswered(f"the verifier died of it twice: {error}") from error
-                    warm, is_new = self._new(), True
-                except BaseException:
-                    # A request that is no JSON, say: the process may be left with half a frame.
-                    warm.end()
-                    raise
-                else:
-                    self._give_back(warm)
-                    return answer
+        except TimeoutError as error:
+            warm = _ended(warm)
+            raise Outran(f"it ran longer than the {timeout_s:g} s a proof may take") from error
+        except BaseException:
+            # A request that is no JSON, say: the process may be left with half a frame.
+            warm = _ended(warm)
+            raise
         finally:
-            self._room.release()
+            self._give_back(warm, is_fresh)
 
     def warm_up(self) -> None:
         """Start one process before anybody asks; returns at once. Where none can be started, who asks is told."""
+        with self._changed:
+            self._live += 1
+            self._fresh += 1
+        warm = None
         with suppress(Unanswered):
-            self._give_back(self._new())
+            warm = self._new()
+        self._give_back(warm, is_fresh=True)
 
     def close(self) -> None:
         """Kill the idle processes, and the busy ones once they have answered."""
-        with self._lock:
+        with self._changed:
             self._closed = True
             idle, self._idle = self._idle, []
+            self._live -= len(idle)
         for warm in idle:
             warm.end()
 
-    def _take(self) -> tuple[_Warm, bool]:
-        with self._lock:
+    def _take(self, late: Callable[[], object]) -> _Warm | None:
+        """One that was idle; None where the caller may start one, which counts as living."""
+        with self._changed:
+            if self._live:
+                # One that is busy, or comes up, mostly has answered before another one would be up.
+                self._changed.wait_for(lambda: self._idle, UP_S if self._fresh else SOON_S)
+            is_full = not self._idle and self._live >= self._size
+        if is_full:
+            late()
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._live < self._size)
             if self._idle:
-                return self._idle.pop(), False
-        return self._new(), True
+                warm = self._idle.pop()
+                self._fresh += not warm.answered
+                return warm
+            self._live += 1
+            self._fresh += 1
+            return None
 
     def _new(self) -> _Warm:
         try:
@@ -163,9 +185,22 @@ class WarmPool:
         except Exception as error:
             raise Unanswered(f"no verifier could be started: {error}") from error
 
-    def _give_back(self, warm: _Warm) -> None:
-        with self._lock:
-            if warm.answered < self._recycle_after and not self._closed:
+    def _give_back(self, warm: _Warm | None, is_fresh: bool) -> None:
+        """One that has answered; None for one that lives no more. `is_fresh`: it had answered nobody before."""
+        with self._changed:
+            self._fresh -= is_fresh
+            keep = warm is not None and warm.answered < self._recycle_after and not self._closed
+            if warm is not None and keep:
                 self._idle.append(warm)
-                return
+            else:
+                self._live -= 1
+            self._changed.notify()
+        if not keep:
+            _ended(warm)
+
+
+def _ended(warm: _Warm | None) -> _Warm | None:
+    """None, once it is no more."""
+    if warm is not None:
         warm.end()
+    return None

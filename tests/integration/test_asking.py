@@ -125,7 +125,7 @@ def hosts(bench, tmp_path):
     started = []
 
     def run(desk, fence=FENCE, **inputs):
-        host = one.of("asks_async", ENV, (), single=False)
+        host = one.of("asks_async", lambda: ENV, (), single=False)
         attempt = AsyncRunning(tmp_path / "out", tmp_path / "err", ())
         attempt.on_ask = partial(desk.answering.take, fence, partial(host.answer, attempt))
         told = {"inputs": inputs, "task_id": "t", "attempt": 1, "workdir": "/", "taskdir": "/", "ticks": []}

@@ -23,7 +23,7 @@ def bench():
 def test_nothing_of_it_runs_before_the_file_systems_clock_has_moved_on(bench, tmp_path):
     """However late that is; a neighbour without a marker does not wait for it."""
     hosts = AsyncHosts(bench.spawner, tmp_path / "hosts", SystemClock(), 10.0)
-    host = hosts.of("touch_async", ENV, (), single=False)
+    host = hosts.of("touch_async", lambda: ENV, (), single=False)
 
     def run(name, ticks):
         attempt = AsyncRunning(tmp_path / f"{name}.out", tmp_path / f"{name}.err", ())

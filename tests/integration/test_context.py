@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from proofq.workers import places
 from proofq.workers.context import MAX_STATE_BYTES, Context
 from proofq.workers.errors import BadInput
+from proofq.workers.output import Capture
 from proofq.workers.report import MAX_PROGRESS_BYTES, Reporter, ReportReader
 
 
@@ -170,3 +172,30 @@ def test_a_missing_key(said: Said) -> None:
         said.context.state["none"]
     with pytest.raises(KeyError):
         del said.context.state["none"]
+
+
+# --- folders ---
+
+
+def test_folders_that_nobody_made_are_there_once_they_are_asked_for(tmp_path: Path) -> None:
+    """Private, whichever is asked for; an agent that asks for neither leaves none."""
+    for number, ask in enumerate(("workdir", "taskdir", "state")):
+        mine = places.of(tmp_path, f"t{number}", 1)
+        context = Context("t", 1, mine.work, mine.task, Reporter(1), makes=True)
+        assert not mine.taskdir.exists()
+        assert getattr(context, ask) is not None
+        made = [mine.taskdir, mine.taskdir / "1", mine.workdir]
+        assert [folder.stat().st_mode & 0o777 for folder in made] == [0o700] * 3
+        assert (context.workdir, context.taskdir) == (mine.workdir, mine.taskdir)
+
+
+def test_what_is_printed_makes_the_folders_above_it(tmp_path: Path) -> None:
+    """Of an attempt whose folders nobody made; one that prints nothing makes none."""
+    mine = places.of(tmp_path, "t", 1)
+    for text in (b"", b"line\n"):
+        capture = Capture(mine.stdout, makes=True)
+        capture.write(text)
+        capture.close()
+        assert mine.taskdir.exists() == bool(text)
+    assert mine.stdout.read_bytes() == b"line\n"
+    assert mine.stdout.parent.stat().st_mode & 0o777 == 0o700

@@ -230,3 +230,35 @@ def test_a_verifier_imports_nothing_of_where_it_stands(folder: Path, monkeypatch
     with verifier() as (one, _):
         question = _question(folder, Proof("json", {"schema": {"type": "integer"}}), claim=1)
         assert one.verify(question, 20).outcome == "verified"
+
+
+def test_eight_who_ask_at_once_share_a_process(folder: Path) -> None:
+    """One that is busy, or comes up, is waited for: starting another takes longer than its answer."""
+    with verifier() as (one, processes):
+        seen: list[str] = []
+        claim = _question(folder, Proof("json", {"schema": {"const": 1}}), claim=1)
+        for _ in range(2):
+            threads = [threading.Thread(target=lambda: seen.append(one.verify(claim, 20).outcome)) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(40)
+        assert seen == ["verified"] * 16
+        # A second one where a busy machine let the first one wait.
+        assert len(processes.processes) <= 2
+
+
+def test_who_waits_for_an_answer_is_told_so(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
+    """Before a process that has yet to come up and while a proof computes; not where the answer comes at once."""
+    one, _ = warm
+    claim = _question(folder, Proof("json", {"schema": {"const": 1}}), claim=1)
+    late: list[str] = []
+    assert one.verify(claim, 20, lambda: late.append("starting")).outcome == "verified"
+    assert set(late) == {"starting"}
+    endless = _question(folder, Proof("json", {"schema": ENDLESS}), claim=ENDLESS_VALUE)
+    one.verify(endless, 0.5, lambda: late.append("computing"))
+    assert late.count("computing") == 1
+    one.verify(claim, 20)
+    prompt = [one.verify(claim, 20, lambda: late.append("prompt")).outcome for _ in range(20)]
+    assert prompt == ["verified"] * 20
+    assert late.count("prompt") < 20

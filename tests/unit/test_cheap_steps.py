@@ -35,9 +35,9 @@ def test_the_places_of_an_attempt() -> None:
     """Under its task's folder, HOME and TMPDIR beside its attempts."""
     state, task = Path("/s/.proofq"), Path("/s/.proofq/tasks/t")
     found = places.of(state, "t", 2)
-    assert found == places.Places(
-        task, task / "2" / "work", task / "home", task / "tmp", task / "2" / "stdout", task / "2" / "stderr"
-    )
+    assert (found.taskdir, found.home, found.tmp) == (task, task / "home", task / "tmp")
+    assert (found.workdir, found.stdout, found.stderr) == (task / "2/work", task / "2/stdout", task / "2/stderr")
+    assert (found.task, found.work) == (str(found.taskdir), str(found.workdir))
 
 
 def test_what_is_scrubbed_follows_the_fields() -> None:
