@@ -286,6 +286,26 @@ def test_a_report_of_no_attempt_counts_once_for_its_task(site: Site) -> None:
     assert incidents.report(site.store, {}, "job3") == ""
 
 
+def test_of_the_next_incident_the_same_task_may_tell_again(site: Site) -> None:
+    """Who told of the last one has not told of this one."""
+    incidents.report(site.store, said(site), "job0")
+    site.time.ms = 3_600_001
+    for name in ("job1", "job0", "job0"):
+        incidents.report(site.store, said(site), name)
+    assert site.one().count == 2
+
+
+def test_who_acknowledges_what_has_not_opened_finds_it_in_the_list(site: Site) -> None:
+    """As any other from then on; the next failures are counted, and nobody is told."""
+    site.fail()
+    assert incidents.every(site.store) == []
+    assert incidents.acknowledge(site.store, site.one().id, "ann")
+    assert [one.state for one in incidents.every(site.store)] == ["acked"]
+    site.fail()
+    (one,) = incidents.every(site.store)
+    assert (one.state, one.count, site.client.zcard(keys.ALERTS)) == ("acked", 2, 0)
+
+
 def test_verbs_name_a_strangers_key(site: Site) -> None:
     """DamagedKey for each key and verb, and nothing is written."""
     site.fail()
