@@ -138,6 +138,22 @@ class Gated:
         """Contradictions in what is written of these tasks."""
         return [line for task_id in ids for line in one_end(self.site.snapshot(task_id))]
 
+    def moves(self) -> list[tuple[float, str]]:
+        """The events of the gate since it was made afresh, and when each was, by the monotonic clock."""
+        rows = gates.crumbs(self.site.store, self.gate().name)
+        moves = [(self._monotonic_s(row[0]), row[2]) for row in rows]
+        return [(at, event) for at, event in moves if at >= self.since_s]
+
+    def leased(self, ids: list[str]) -> list[float]:
+        """When each attempt of these was leased, by the monotonic clock."""
+        records = [record for task_id in ids for record in self.site.snapshot(task_id).attempts]
+        return [self._monotonic_s(record["leased_at"]) for record in records]
+
+    @staticmethod
+    def _monotonic_s(at_ms: float) -> float:
+        """What the monotonic clock said then; the server has the clock of this machine."""
+        return float(at_ms) / 1000 - time.time() + time.monotonic()
+
     def pages(self) -> int:
         """How often a human was called."""
         return sum(worker.log_path.read_text(errors="replace").count("gate_held") for worker in self.site.workers)

@@ -29,8 +29,8 @@ class Slowed:
 
     def __str__(self) -> str:
         return (
-            f"{self.tasks} tasks: {self.in_flight} requests after the 429 from those in flight, the next after "
-            f"{self.first_s:.1f} s; {self.released} were let out, {self.densest} in the densest second; "
+            f"{self.tasks} tasks: {self.in_flight} requests of those in flight after the gate was told, the next "
+            f"after {self.first_s:.1f} s; {self.released} were let out, {self.densest} in the densest second; "
             f"{self.uncounted} attempts not counted, {len(self.wrong)} contradictions"
         )
 
@@ -56,17 +56,18 @@ def slow_down(site: Gated, wait_s: int, tasks: int, workers: int) -> Slowed:
     ids = site.enqueue(tasks)
     until(lambda: any(status == 429 for _, status in site.sent()), 60.0, "the 429")
     site.wait_verified(ids, wait_s + 120.0)
-    limited_s = next(when for when, status in site.sent() if status == 429)
-    after = [when - limited_s for when, _ in site.provider.requests(limited_s)][1:]
-    waited = [when for when in after if when >= wait_s]
-    found.in_flight, found.released = len(after) - len(waited), len(waited)
-    found.first_s = waited[0]
-    found.densest = max(sum(begin <= when < begin + 1 for when in waited) for begin in waited)
+    cooled_s = next(at for at, event in site.moves() if event == "cool")
+    after = [when - cooled_s for when, _ in site.provider.requests(cooled_s)]
+    leased = sorted(when - cooled_s for when in site.leased(ids) if when > cooled_s)
+    found.in_flight, found.released = len(after) - len(leased), len(leased)
+    found.first_s = leased[0]
+    found.densest = max(sum(begin <= when < begin + 1 for when in leased) for begin in leased)
     begun, counted = site.attempts(ids)
     found.uncounted = begun - counted
     found.wrong = site.wrong(ids)
-    if late := [when for when in after if when < wait_s and when > 1.5]:
-        found.wrong.append(f"sent while all were to wait, seconds after the 429: {late}")
+    # The wait began when the provider said so, a little before the gate was told.
+    if late := [when for when in leased if when < wait_s - 1]:
+        found.wrong.append(f"leased while all were to wait, seconds after the gate was told: {late}")
     if found.in_flight >= workers:
         found.wrong.append(f"{found.in_flight} requests came from {workers} slots")
     if found.densest > max(1, 0.2 * found.released):
