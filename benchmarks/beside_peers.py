@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks import measures, report
 from benchmarks.async_sides import OursAsync
-from benchmarks.measures import Round
+from benchmarks.measures import Opens, Round
 from benchmarks.peers import PEERS, Peer
 from benchmarks.quiet import Loads
 from benchmarks.sides import Side, Stock
@@ -24,22 +25,37 @@ BESIDE = {kind.name: kind for kind in _KINDS}
 
 
 def measure(options: argparse.Namespace, said: Console, loads: Loads) -> dict[str, Any]:
-    """Every side in turn, `rounds` times; then the commands and the memory of each once."""
+    """Every side in turn, `rounds` times; then the commands and the memory of each once. With `together` all sides at
+    once, the same processes for both: a look at whether they work, whose speeds say nothing."""
     if not Peer.installed():
         raise AssertionError("the peers are not installed; `make peers` does it")
+    if not options.together:
+        return _measure(options, said, loads, BESIDE, 1)
+    with measures.kept(BESIDE) as kept:
+        return _measure(options, said, loads, kept, len(kept))
+
+
+def _measure(
+    options: argparse.Namespace, said: Console, loads: Loads, sides: Mapping[str, Opens[Side]], at_once: int
+) -> dict[str, Any]:
     seen: dict[str, list[Round]] = {name: [] for name in BESIDE}
-    for number in range(1, options.rounds + 1):
-        for name, kind in BESIDE.items():
-            before = loads.before_round()
-            seen[name].append(measures.throughput(kind, _of(kind, options.tasks, options.fast_tasks)))
-            last = seen[name][-1]
-            said.print(
-                f"round {number}, {name}: {last.tasks_per_s:.0f} tasks/s, {last.cpu_ms:.2f} ms of CPU a task ({before})"
-            )
-    counted = {}
-    for name, kind in BESIDE.items():
-        counted[name] = measures.commands(kind, _of(kind, options.count, options.fast_count))
-        said.print(f"{name}: {counted[name][0].per_task:.1f} commands a task")
+
+    def one_round(name: str) -> None:
+        before = loads.before_round()
+        last = measures.throughput(sides[name], _of(BESIDE[name], options.tasks, options.fast_tasks))
+        seen[name].append(last)
+        said.print(f"{name}: {last.tasks_per_s:.0f} tasks/s, {last.cpu_ms:.2f} ms of CPU a task ({before})")
+
+    def count(name: str) -> tuple[measures.Commands, float]:
+        found = measures.commands(sides[name], _of(BESIDE[name], options.count, options.fast_count))
+        said.print(f"{name}: {found[0].per_task:.1f} commands a task")
+        return found
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for number in range(1, options.rounds + 1):
+            said.print(f"round {number}")
+            list(pool.map(one_round, BESIDE))
+        counted = dict(zip(BESIDE, pool.map(count, BESIDE), strict=True))
     return {name: _figures(seen[name], *counted[name]) for name in BESIDE}
 
 

@@ -6,37 +6,56 @@ import argparse
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks import measures, report
-from benchmarks.measures import SIDES
+from benchmarks.measures import SIDES, Opens
 from benchmarks.quiet import Loads
-from benchmarks.sides import Ours, Stock
+from benchmarks.sides import Ours, Side, Stock
 
 #: What is wanted of this queue: client commands of a task, milliseconds, client commands a second of a process.
 MOST_COMMANDS, MOST_P99_MS, MOST_IDLE = 25.0, 20.0, 5.0
 
 
 def measure(options: argparse.Namespace, said: Console, loads: Loads) -> dict[str, Any]:
-    """Every figure, by measure and side. Each measurement has servers and processes of its own."""
+    """Every figure, by measure and side. Each measurement has servers and processes of its own; `together`: the
+    same for all of them, and all sides at once: a look at whether they work, whose speeds say nothing."""
+    if not options.together:
+        return _measure(options, said, loads, SIDES, 1)
+    with measures.kept(SIDES) as kept:
+        return _measure(options, said, loads, kept, len(kept))
+
+
+def _measure(
+    options: argparse.Namespace, said: Console, loads: Loads, sides: Mapping[str, Opens[Side]], at_once: int
+) -> dict[str, Any]:
     rates: dict[str, list[float]] = {name: [] for name in SIDES}
     cpu: dict[str, list[float]] = {name: [] for name in SIDES}
     delays: dict[str, list[float]] = {name: [] for name in SIDES}
-    for number in range(1, options.rounds + 1):
-        for name, kind in SIDES.items():
-            before = loads.before_round()
-            seen = measures.throughput(kind, options.tasks)
-            rates[name].append(seen.tasks_per_s)
-            cpu[name].append(seen.cpu_ms)
-            said.print(f"round {number}, {name}: {seen.tasks_per_s:.0f} tasks/s ({before})")
-        for name, kind in SIDES.items():
-            delays[name] += measures.latency(kind, -(-options.samples // options.rounds))
-            said.print(f"round {number}, {name}: {1000 * statistics.median(delays[name]):.1f} ms to the first line")
-    counted = {name: measures.commands(kind, options.count) for name, kind in SIDES.items()}
+
+    def rate(name: str) -> None:
+        before = loads.before_round()
+        seen = measures.throughput(sides[name], options.tasks)
+        rates[name].append(seen.tasks_per_s)
+        cpu[name].append(seen.cpu_ms)
+        said.print(f"{name}: {seen.tasks_per_s:.0f} tasks/s ({before})")
+
+    def delay(name: str) -> None:
+        delays[name] += measures.latency(sides[name], -(-options.samples // options.rounds))
+        said.print(f"{name}: {1000 * statistics.median(delays[name]):.1f} ms to the first line")
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for number in range(1, options.rounds + 1):
+            said.print(f"round {number}")
+            list(pool.map(rate, SIDES))
+            list(pool.map(delay, SIDES))
+        counts = list(pool.map(lambda name: measures.commands(sides[name], options.count), SIDES))
+        counted = dict(zip(SIDES, counts, strict=True))
     said.print(f"idle for {options.idle_s:g} s")
-    idle = measures.idle(options.idle_s)
+    idle = measures.idle(sides.values(), options.idle_s)
     return {
         "throughput": {name: {"rounds": each, "median": statistics.median(each)} for name, each in rates.items()},
         "cpu_ms_per_task": {name: {"rounds": each, "median": statistics.median(each)} for name, each in cpu.items()},

@@ -7,8 +7,9 @@ import random
 import select
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from tests.waiting import until
 
 SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, OursShared, Stock)}
 S = TypeVar("S", bound=Side)
+#: What gives a side to measure: the kind itself, with processes of its own each time, or one whose processes are kept.
+Opens = Callable[[], AbstractContextManager[S]]
 #: Samples before those that count: the first ones load what later ones find loaded.
 WARM_UP = 20
 #: Seconds after the last task in which its file must be there.
@@ -46,12 +49,29 @@ class WrongResult(Exception):
     """A side did not do what was measured."""
 
 
+@contextmanager
+def kept(kinds: Mapping[str, type[Side]]) -> Iterator[dict[str, Opens[Side]]]:
+    """The same processes of a side for all that is measured of it: quicker, and none of it is of fresh ones."""
+    sides = {name: kind() for name, kind in kinds.items()}
+    with ThreadPoolExecutor(len(sides)) as pool:
+        try:
+            list(pool.map(lambda side: side.__enter__(), sides.values()))
+            yield {name: _opens(side) for name, side in sides.items()}
+        finally:
+            list(pool.map(lambda side: side.close(), sides.values()))
+
+
+def _opens(side: Side) -> Opens[Side]:
+    return lambda: nullcontext(side)
+
+
 class _Gates:
     """Every slot is held by a task until `open`: what is enqueued meanwhile waits, and all slots are known to be up."""
 
     def __init__(self, side: Side) -> None:
-        self._go = side.files / "go"
-        ups = [side.files / f"up-{number}" for number in range(side.gates)]
+        first = side.made
+        self._go = side.files / f"go-{first}"
+        ups = [side.files / f"up-{first + number}" for number in range(side.gates)]
         for up in ups:
             side.enqueue("gate", out=side.out(), up=str(up), go=str(self._go))
         until(lambda: sum(up.exists() for up in ups) >= side.places, WITHIN_S, f"{side.places} gates of {side.name}")
@@ -75,7 +95,7 @@ class Round:
         return sum(self.by_role.values())
 
 
-def throughput(kind: type[Side], tasks: int) -> Round:
+def throughput(kind: Opens[Side], tasks: int) -> Round:
     """From the moment all places may begin until the last of `tasks` tasks has finished."""
     with kind() as side:
         side.connect()
@@ -83,14 +103,14 @@ def throughput(kind: type[Side], tasks: int) -> Round:
         side.enqueue_many("write", tasks)
         used, served_ms, begun = side.cpu_ms(), side.server_ms(), time.monotonic()
         gates.open()
-        side.wait_done(tasks + side.gates, WITHIN_S)
+        side.wait_done(side.made, WITHIN_S)
         took_s, then, served_ms = time.monotonic() - begun, side.cpu_ms(), side.server_ms() - served_ms
-        _check(side, tasks + side.gates)
+        _check(side)
     by_role = {role: (then.get(role, 0.0) - used.get(role, 0.0)) / tasks for role in {*used, *then}}
     return Round(tasks / took_s, by_role, served_ms / tasks)
 
 
-def commands(kind: type[Side], tasks: int) -> tuple[Commands, float]:
+def commands(kind: Opens[Side], tasks: int) -> tuple[Commands, float]:
     """The commands of `tasks` tasks by name, and the KiB of Redis memory that one finished task keeps.
 
     What the workers do meanwhile beside the tasks (beats, looking around) is counted with them.
@@ -99,23 +119,23 @@ def commands(kind: type[Side], tasks: int) -> tuple[Commands, float]:
         side.connect(tcp=True)
         gates = _Gates(side)
         gates.open()
-        side.wait_done(side.gates, WITHIN_S)
+        side.wait_done(side.made, WITHIN_S)
         side.settle()
         before_bytes, before = _memory(side), _stats(side)
         with Monitor(side.server.socket, side.harness) as monitor:
             side.enqueue_many("write", tasks)
             producer = monitor.harness_so_far()
-            side.wait_done(tasks + side.gates, WITHIN_S)
+            side.wait_done(side.made, WITHIN_S)
             side.settle()
         everything = _stats(side) - before
         kept = (_memory(side) - before_bytes) / tasks / 1024
-        _check(side, tasks + side.gates)
+        _check(side)
     seen = monitor.seen
     looking = seen.harness - producer + Counter({"echo": 2, "monitor": 1, "info": 1})
     return Commands(tasks, seen.workers, producer, everything - looking), kept
 
 
-def latency(kind: type[Side], samples: int, *, warm_up: int = WARM_UP, pause_s: float = 0.015) -> list[float]:
+def latency(kind: Opens[Side], samples: int, *, warm_up: int = WARM_UP, pause_s: float = 0.015) -> list[float]:
     """Seconds from just before the enqueue call to the agent's first line, one task at a time on an idle side.
 
     `pause_s`: the next one follows up to so long after the last has finished.
@@ -124,7 +144,7 @@ def latency(kind: type[Side], samples: int, *, warm_up: int = WARM_UP, pause_s: 
         return _latency(side, samples, warm_up, pause_s)
 
 
-def latency_and(kind: type[S], samples: int, look: Callable[[S], list[float]]) -> tuple[list[float], list[float]]:
+def latency_and(kind: Opens[S], samples: int, look: Callable[[S], list[float]]) -> tuple[list[float], list[float]]:
     """The same, and what `look` finds of these tasks afterwards."""
     with kind() as side:
         found = _latency(side, samples, WARM_UP, 0.015)
@@ -134,33 +154,33 @@ def latency_and(kind: type[S], samples: int, look: Callable[[S], list[float]]) -
 def _latency(side: Side, samples: int, warm_up: int, pause_s: float) -> list[float]:
     found = []
     side.connect()
-    fifo = side.files / "fifo"
+    fifo = side.files / f"fifo-{side.made}"
     os.mkfifo(fifo)
     # Both ends, so that no task waits in open() for a reader.
     descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
     try:
-        for number in range(samples + warm_up):
+        for _ in range(samples + warm_up):
             begun = time.clock_gettime(time.CLOCK_MONOTONIC)
             side.enqueue("first_line", out=side.out(), fifo=str(fifo))
             found.append(_read_time(descriptor) - begun)
-            side.wait_done(number + 1, WITHIN_S)
+            side.wait_done(side.made, WITHIN_S)
             # Apart from each other, and in step with no timer of either side.
             time.sleep(0.005 + pause_s * random.random())
     finally:
         os.close(descriptor)
-    _check(side, samples + warm_up)
+    _check(side)
     return found[warm_up:]
 
 
-def idle(for_s: float) -> dict[str, float]:
+def idle(kinds: Iterable[Opens[Side]], for_s: float) -> dict[str, float]:
     """Client commands a second of each side's processes, on average, all idle at the same time."""
     with ExitStack() as stack:
-        sides = [stack.enter_context(kind()) for kind in SIDES.values()]
+        sides = [stack.enter_context(kind()) for kind in kinds]
         for side in sides:
             side.connect()
             gates = _Gates(side)
             gates.open()
-            side.wait_done(side.gates, WITHIN_S)
+            side.wait_done(side.made, WITHIN_S)
         # What follows the last task is not idling.
         time.sleep(2.0)
         with ExitStack() as watching:
@@ -172,15 +192,15 @@ def idle(for_s: float) -> dict[str, float]:
         }
 
 
-def _check(side: Side, tasks: int) -> None:
+def _check(side: Side) -> None:
     """Every task wrote its file; on our side every task is verified."""
     # A side that counts what was fetched as done may still be writing the last one.
     until_s = time.monotonic() + WRITTEN_WITHIN_S
-    while (written := _written(side)) != tasks and time.monotonic() < until_s:
+    while (written := _written(side)) != side.made and time.monotonic() < until_s:
         time.sleep(0.05)
     wrong = side.unproven()
-    if written != tasks or wrong:
-        raise WrongResult(f"{side.name}: {written} of {tasks} files, {wrong[:3]}\n{side.log()}")
+    if written != side.made or wrong:
+        raise WrongResult(f"{side.name}: {written} of {side.made} files, {wrong[:3]}\n{side.log()}")
 
 
 def _written(side: Side) -> int:

@@ -7,6 +7,8 @@ in a virtual environment of their own, `.venv-peers`, from which a process of th
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +37,7 @@ class Peer(Side):
         return (VENV / "python").exists()
 
     def connect(self, *, tcp: bool = False) -> None:
+        self._leave()
         self._producer = subprocess.Popen(
             [str(VENV / "python"), "produce.py", self.module],
             cwd=self.project,
@@ -64,9 +67,13 @@ class Peer(Side):
         return []
 
     def close(self) -> None:
+        self._leave()
+        super().close()
+
+    def _leave(self) -> None:
         if self._producer is not None:
             self._producer.communicate(timeout=30)
-        super().close()
+            self._producer = None
 
     def _send(self, wanted: list[tuple[str, dict[str, str | float]]]) -> None:
         assert self._producer is not None
@@ -119,6 +126,10 @@ class Saq(Peer):
 
     def _command(self) -> list[str]:
         return [str(VENV / "saq"), f"{self.module}.settings", "--workers", str(SLOTS)]
+
+    def _tell_to_leave(self, process: subprocess.Popen[bytes]) -> None:
+        # The first of them waits for the others, and tells them nothing.
+        os.killpg(process.pid, signal.SIGTERM)
 
     def _ready(self) -> bool:
         return self._clients() >= SLOTS * 10

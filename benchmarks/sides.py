@@ -77,7 +77,7 @@ class Side(ABC):
     def close(self) -> None:
         """End the workers, then the server, and remove every file."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._tell_to_leave(self._process)
             try:
                 self._process.wait(LEAVE_S)
             except subprocess.TimeoutExpired:
@@ -86,6 +86,11 @@ class Side(ABC):
         self.harness.close()
         self.server.close()
         shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def made(self) -> int:
+        """How many tasks it was given, each of which writes a file of its own."""
+        return self._count
 
     def log(self) -> str:
         """The end of what the workers said."""
@@ -128,6 +133,9 @@ class Side(ABC):
     def server_ms(self) -> float:
         """Milliseconds of CPU used so far by its server."""
         return roles.ticks_ms(self.server.pid)[0]
+
+    def _tell_to_leave(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGTERM)
 
     # --- what differs ----------------------------------------------------------------------------------------------
 

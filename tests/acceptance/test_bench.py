@@ -93,7 +93,20 @@ def test_quantiles_are_by_nearest_rank() -> None:
 def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
     """The whole run with five tasks: every figure is there and possible, and each task took the commands it takes."""
     out = tmp_path / "figures.json"
-    options = ["--tasks", "5", "--rounds", "1", "--samples", "3", "--count", "5", "--idle-s", "2", "--quiet"]
+    options = [
+        "--tasks",
+        "5",
+        "--rounds",
+        "1",
+        "--samples",
+        "3",
+        "--count",
+        "5",
+        "--idle-s",
+        "2",
+        "--quiet",
+        "--together",
+    ]
     done = _bench("stock", *options, "--json", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "at least stock's" in done.stdout
@@ -120,7 +133,8 @@ def test_five_tasks_are_measured_on_both_sides(tmp_path) -> None:
 def test_the_peers_do_the_same_work(tmp_path) -> None:
     """A few tasks on every side: each has figures, and each peer's commands are those of its own way."""
     out = tmp_path / "figures.json"
-    options = ["--rounds", "1", "--tasks", "5", "--fast-tasks", "20", "--count", "5", "--fast-count", "20", "--quiet"]
+    sizes = ["--rounds", "1", "--tasks", "5", "--fast-tasks", "20", "--count", "5", "--fast-count", "20"]
+    options = [*sizes, "--together", "--quiet"]
     done = _bench("peers", *options, "--json", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("looked at") == 5
