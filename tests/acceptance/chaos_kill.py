@@ -239,7 +239,7 @@ class Campaign:
             if code not in {0, -signal.SIGKILL}:
                 self.report.wrong.append(f"worker {worker.mark} left with {code}\n{worker.log()}")
         try:
-            self._site.wait_nothing_left(5.0)
+            self._site.wait_nothing_left()
         except AssertionError:
             told = "\n".join(processes.describe(pid) for pid in self._site.left())
             self.report.wrong.append(f"processes are left:\n{told}")

@@ -226,7 +226,7 @@ class Site:
             lambda: state in {row.get("state") for row in worker.owners().values()}, 10.0, f"a worker that is {state}"
         )
 
-    def wait_nothing_left(self, within_s: float = 5.0) -> None:
+    def wait_nothing_left(self, within_s: float = 20.0) -> None:
         """Fail unless every process this site has started is dead soon."""
         until(lambda: not self.left(), within_s, "the end of everything that was started")
 

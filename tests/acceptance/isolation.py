@@ -97,7 +97,7 @@ def _second_start(site: Site, task_id: str) -> int:
 
 def _wait_refused(site: Site, each: Silence) -> None:
     """The worker goes on: its agents die, it is refused, and it begins again."""
-    until(lambda: not any(proctree.is_alive(one) for one in each.agents), 3.0, "the end of the late agents")
+    until(lambda: not any(proctree.is_alive(one) for one in each.agents), 10.0, "the end of the late agents")
     for task_id in (each.endless, each.late):
         try:
             each.refused.append(until(partial(_refused, site, task_id), 10.0, "a refusal"))

@@ -48,7 +48,7 @@ class Provided:
     def check_nothing_left(self) -> None:
         """No lease, and no process but the worker's own."""
         assert self.worker.holding() == []
-        until(lambda: not self.worker.processes("child"), 5.0, "the end of all that the agents started")
+        until(lambda: not self.worker.processes("child"), 20.0, "the end of all that the agents started")
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def test_cancel_of_a_stopped_agent(site: Site) -> None:
     pid = site.snapshot(task_id).attempts[-1]["pid"]
     agent = next(one for one in worker.processes("child") if one.pid == pid)
     agent.signal(19)
-    until(lambda: (now := proctree.read(pid)) is not None and now.state == "T", 5.0, "the stop")
+    until(lambda: (now := proctree.read(pid)) is not None and now.state == "T", 20.0, "the stop")
     _cancel(site, task_id)
 
 

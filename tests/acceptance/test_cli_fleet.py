@@ -162,7 +162,7 @@ def test_a_paused_agent_on_a_real_worker() -> None:
     """What runs ends, what is queued waits through the worker's restart, others run, and resumed it runs in order."""
     with Site({"slots": 1, "meta_slots": 0}) as site:
         first = site.start().wait_ready()
-        running = site.enqueue("write", out=site.out("a"), text="a", run_s=5.0)
+        running = site.enqueue("write", out=site.out("a"), text="a", run_s=2.0)
         site.wait_for(running, lifecycle.RUNNING)
         assert site.inside("pause", "write").code == 0
         waiting = [site.enqueue("write", out=site.out(f"w{n}"), text="w", run_s=0.0) for n in range(3)]

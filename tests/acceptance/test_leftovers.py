@@ -30,7 +30,7 @@ def test_sweep_at_start() -> None:
         # Another Redis, which knows nothing of this owner.
         with Site() as other:
             other.start().wait_ready()
-            until(lambda: not any(one.alive for one in left), 5.0, "the end of what was left")
+            until(lambda: not any(one.alive for one in left), 20.0, "the end of what was left")
 
 
 def test_launcher_killed_while_its_worker_comes_up() -> None:

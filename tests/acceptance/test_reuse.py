@@ -115,7 +115,7 @@ def test_a_cancel_is_one_tasks(site: Site) -> None:
     site.wait_for(task_id, lifecycle.RUNNING)
     assert site.session.door.apply(task_id, Event("cancel", "test")).ok
     site.wait_for(task_id, lifecycle.CANCELLED)
-    until(lambda: not alive([site.snapshot(task_id).attempts[0]["pid"]]), 5.0, "the end of its process")
+    until(lambda: not alive([site.snapshot(task_id).attempts[0]["pid"]]), 20.0, "the end of its process")
     assert _alone(site)["pid"] != before or before != site.snapshot(task_id).attempts[0]["pid"]
 
 

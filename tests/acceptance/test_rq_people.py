@@ -89,7 +89,7 @@ def test_bad_inputs_are_settled_and_said(site: Site, case: str) -> None:
 def test_a_job_for_later_is_adopted_at_once_and_runs_at_its_time(site: Site) -> None:
     """`enqueue_in` never reaches a queue by itself here: ours within seconds, it waits for its time, and is proven."""
     job = queue_of(site).enqueue_in(timedelta(seconds=8), "proofq.run", inputs(site, "later"))
-    until(lambda: site.client.exists(keys.task(job.id)), 8.0, "the adoption")
+    until(lambda: site.client.exists(keys.task(job.id)), 30.0, "the adoption")
     task = site.task(job.id)
     assert task.state == lifecycle.DEFERRED
     due = ScheduledJobRegistry.key_template.format(QUEUE)

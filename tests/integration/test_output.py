@@ -113,7 +113,7 @@ def test_finishing_takes_what_is_there_and_waits_for_nobody():
     os.write(writing["stderr"], b"e")
     os.write(writing["report"], b'{"result":7}\n')
     pump.finish(one, done.set)
-    assert done.wait(5)
+    assert done.wait(20)
     assert (one.stdout.total, one.stderr.tail(), one.report.last) == (60_000, b"e", {"result": 7})
     with pytest.raises(BrokenPipeError):
         os.write(writing["stdout"], b"late")
@@ -134,7 +134,7 @@ def test_one_attempts_trouble_does_not_stop_the_reading_of_another(caplog):
     os.write(writing["report"], b'{"started":true}\n')
     os.write(others["stdout"], b"fine")
     pump.finish(good, done.set)
-    assert done.wait(5)
+    assert done.wait(20)
     assert good.stdout.tail() == b"fine"
     for end in [*writing.values(), *others.values()]:
         os.close(end)

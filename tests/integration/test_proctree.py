@@ -177,7 +177,7 @@ def test_kills_a_tree_that_ignores_term_and_moves_to_other_sessions(start):
     pids = pids_printed(process, 6)
     began = time.monotonic()
     assert proctree.kill_tree([process.pid], grace_s=0.2) == []
-    assert 0.2 <= time.monotonic() - began < 3.2
+    assert 0.2 <= time.monotonic() - began < 15
     assert alive(pids) == []
 
 
