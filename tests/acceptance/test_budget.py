@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from proofq.policies import budget
 from proofq.workers import keys
-from tests.acceptance.harness import Site, program
+from tests.acceptance.harness import Site
 from tests.waiting import until
 
 AGENTS = """
@@ -33,7 +32,16 @@ def call(log, cost):
 
 
 @proofq.agent(timeout_s=60, unproven=True, budget={"usd": 1.0, "per": "month"})
-def spender(ctx, log: str, calls: int, settles: bool) -> int:
+def spender(ctx, log: str, calls: int) -> int:
+    return spend(ctx, log, calls, settles=False)
+
+
+@proofq.agent(timeout_s=60, unproven=True, budget={"usd": 1.0, "per": "month"})
+def settling_spender(ctx, log: str, calls: int) -> int:
+    return spend(ctx, log, calls, settles=True)
+
+
+def spend(ctx, log, calls, settles):
     for number in range(calls):
         taken = ctx.spend(usd=0.05, requests=1)
         cost = call(log, 0.02)
@@ -126,7 +134,7 @@ def made_ready(made: Site) -> Site:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """A site of two workers whose agents have budgets."""
-    with Site({"slots": 5}) as made:
+    with Site({"slots": 10}) as made:
         made_ready(made)
         for worker in [made.start(), made.start()]:
             worker.wait_ready()
@@ -135,10 +143,7 @@ def site() -> Iterator[Site]:
 
 def proofq(site: Site, *words: str) -> Any:
     """What a command prints as JSON."""
-    ran = subprocess.run(
-        [*program(), *words, "--json"], env=site.environ(), cwd=site.project, capture_output=True, timeout=60
-    )
-    return json.loads(ran.stdout)
+    return site.inside(*words, "--json").document
 
 
 def calls(log: Path) -> int:
@@ -173,30 +178,24 @@ def _held_at(site: Site, task_id: str, attempt: int) -> bool:
     return task.attempt == attempt and task.state == "held"
 
 
-@pytest.mark.parametrize("settles", [False, True])
-def test_twenty_parallel_tasks_overshoot_by_one_call_at_most(settles: bool) -> None:
+@pytest.mark.parametrize(("agent", "cost"), [("spender", 50_000), ("settling_spender", 20_000)])
+def test_twenty_parallel_tasks_overshoot_by_one_call_at_most(site: Site, agent: str, cost: int) -> None:
     """One dollar, twenty tasks that want far more: calls stop at the limit, and whoever is refused is held."""
-    with Site({"slots": 10}) as own:
-        made_ready(own)
-        for worker in [own.start(), own.start()]:
-            worker.wait_ready()
-        log = Path(own.out("log"))
-        ids = [own.enqueue("spender", log=str(log), calls=50, settles=settles) for _ in range(20)]
-        wait_states(own, ids, {"held"})
-        spent = counted(own, "agent:spender:*")
-        assert 1_000_000 <= spent["usd"] < 1_050_000
-        cost = 20_000 if settles else 50_000
-        # Nobody made a call that was not taken before.
-        assert calls(log) * cost == spent["usd"]
-        assert {own.task(one).failure.kind for one in ids} == {"budget"}  # type: ignore[union-attr]
-        said = booked(own, "spender")
-        assert sum(one["usd"] for one in said["items"] if one["agent"] == "spender") == pytest.approx(
-            spent["usd"] / 1e6
-        )
-        assert {one["class"] for one in said["items"]} == {"budget"}
-        assert [one["reached"] for one in said["budgets"] if one["name"] == "spender"] == [True]
-        assert "budget" in proofq(own, "why", ids[0])["text"]
-        assert proofq(own, "audit")["violations"] == []
+    log = Path(site.out(agent))
+    ids = [site.enqueue(agent, log=str(log), calls=50) for _ in range(20)]
+    wait_states(site, ids, {"held"})
+    spent = counted(site, f"agent:{agent}:*")
+    assert 1_000_000 <= spent["usd"] < 1_050_000
+    # Nobody made a call that was not taken before.
+    assert calls(log) * cost == spent["usd"]
+    assert {site.task(one).failure.kind for one in ids} == {"budget"}  # type: ignore[union-attr]
+    said = booked(site, agent)
+    rows = [one for one in said["items"] if one["agent"] == agent]
+    assert sum(one["usd"] for one in rows) == pytest.approx(spent["usd"] / 1e6)
+    assert {one["class"] for one in rows} == {"budget"}
+    assert [one["reached"] for one in said["budgets"] if one["name"] == agent] == [True]
+    assert "budget" in proofq(site, "why", ids[0])["text"]
+    assert proofq(site, "audit")["violations"] == []
 
 
 def test_async_attempts_spend(site: Site) -> None:
@@ -263,25 +262,23 @@ def test_a_providers_budget_is_for_all_its_agents_and_raising_it_lets_them_go() 
             assert [crumb.who for crumb in own.snapshot(one).crumbs if crumb.event == "replay"] == ["budget"]
 
 
-def test_a_command_is_counted_by_its_result_and_the_first_goes_alone() -> None:
+def test_a_command_is_counted_by_its_result_and_the_first_goes_alone(site: Site) -> None:
     """Ten cents a run and forty to spend: nobody knows the price before the first has ended; five runs at most."""
-    with Site({"slots": 8}) as own:
-        made_ready(own)
-        own.start().wait_ready()
-        log = Path(own.out("talk"))
-        ids = [own.enqueue("talker", log=str(log)) for _ in range(12)]
-        first = until(lambda: calls(log), 30.0, "a first run")
-        assert first == 1
-        wait_states(own, ids, {"finished_unproven", "held"}, 90.0)
-        booked(own, "talker")
-        spent = counted(own, "agent:talker:*")
-        assert 400_000 <= spent["usd"] <= 500_000
-        assert calls(log) * 100_000 == spent["usd"]
-        assert own.client.hgetall(keys.DEAREST + "talker")[b"usd"] == b"100000"
-        rows = [one for one in booked(own, "talker")["items"] if one["agent"] == "talker" and one["class"] == "none"]
-        assert rows[0]["usd"] == pytest.approx(spent["usd"] / 1e6)
-        assert rows[0]["tokens"] == 10 * calls(log)
-        assert rows[0]["requests"] == 2 * calls(log)
+    log = Path(site.out("talk"))
+    ids = [site.enqueue("talker", log=str(log)) for _ in range(12)]
+    wait_states(site, ids, {"finished_unproven", "held"}, 90.0)
+    rows = [one for one in booked(site, "talker")["items"] if one["agent"] == "talker" and one["class"] == "none"]
+    records = [record for one in ids for record in site.snapshot(one).attempts if record.get("started_at")]
+    first, *others = sorted(records, key=lambda record: record["started_at"])
+    assert others
+    assert all(record["started_at"] >= first["ended_at"] for record in others)
+    spent = counted(site, "agent:talker:*")
+    assert 400_000 <= spent["usd"] <= 500_000
+    assert calls(log) * 100_000 == spent["usd"]
+    assert site.client.hgetall(keys.DEAREST + "talker")[b"usd"] == b"100000"
+    assert rows[0]["usd"] == pytest.approx(spent["usd"] / 1e6)
+    assert rows[0]["tokens"] == 10 * calls(log)
+    assert rows[0]["requests"] == 2 * calls(log)
 
 
 def test_who_dies_has_spent_what_it_took() -> None:
@@ -290,7 +287,7 @@ def test_who_dies_has_spent_what_it_took() -> None:
         made_ready(own)
         worker = own.start().wait_ready()
         log = Path(own.out("dies"))
-        task_id = own.enqueue("spender", log=str(log), calls=18, settles=False)
+        task_id = own.enqueue("spender", log=str(log), calls=18)
         until(lambda: calls(log) >= 3, 30.0, "some calls")
         worker.one("supervisor").signal(signal.SIGKILL)
         wait_states(own, [task_id], {"finished_unproven", "held"})
