@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rq import Retry
 
-from benchmarks.peers import VENV, Celery, Dramatiq, Peer
+from benchmarks.peers import VENV, Arq, Celery, Dramatiq, Peer, Saq
 from benchmarks.sides import SLOTS, Ours, Side, Stock
 from proofq.policies import lifecycle
 from proofq.workers import keys
@@ -111,6 +111,35 @@ class AskDramatiq(_AskPeer, Dramatiq):
         return [str(VENV / "dramatiq"), self.module, "--processes", str(SLOTS), "--threads", "1"]
 
 
+class AskSaq(_AskPeer, Saq):
+    """`retries=5, retry_delay=5.0, retry_backoff=True`, the example of its page on tasks
+    (https://saq-py.readthedocs.io/en/latest/task.html); one job at a time in each of four workers."""
+
+    told = "retries=5, retry_delay=5.0, retry_backoff=True"
+
+    def unended(self) -> int:
+        return int(self.harness.zcard("saq:default:incomplete"))
+
+    def _environ(self) -> dict[str, str]:
+        return {**super()._environ(), "PEER_SLOTS": "1"}
+
+    def _ready(self) -> bool:
+        return self._clients() >= SLOTS
+
+
+class AskArq(_AskPeer, Arq):
+    """`raise Retry(defer=ctx["job_try"] * 5)`, the example of its documentation, with 5 tries
+    (https://arq-docs.helpmanual.io/#retrying-jobs-and-cancellation); one job at a time in each of four workers."""
+
+    told = "Retry(defer=job_try * 5), max_tries 5"
+
+    def unended(self) -> int:
+        return int(self.harness.zcard("arq:queue"))
+
+    def _environ(self) -> dict[str, str]:
+        return {**super()._environ(), "PEER_SLOTS": "1"}
+
+
 class AskCelery(_AskPeer, Celery):
     """`autoretry_for=(Exception,), retry_backoff=True`, as its guide advises for tasks that depend on another service
     (https://docs.celeryq.dev/en/stable/userguide/tasks.html#automatic-retry-for-known-exceptions); then 3 retries."""
@@ -131,5 +160,5 @@ class AskCeleryByDefault(AskCelery):
 
 
 ASKERS: tuple[type[Asker], ...] = (
-    AskOurs, AskOursByDefault, AskStock, AskDramatiq, AskCelery, AskCeleryByDefault,
+    AskOurs, AskOursByDefault, AskStock, AskDramatiq, AskSaq, AskArq, AskCelery, AskCeleryByDefault,
 )  # fmt: skip

@@ -58,6 +58,8 @@ class Story:
     after: Sequence[tuple[str, str]] = ()
     #: A sentence about the incident that its failure belongs to.
     incident: str = ""
+    #: The gate that its attempt tries for all who wait there, as sentences call it.
+    probes: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def explain(story: Story) -> Explanation:
     """The paragraph for a task in any state. Never raises for a state of the table."""
     happened, then = _OF_STATE[story.state](story)
     sentences = [happened]
+    if story.probes:
+        sentences.append(f"It tries the gate of {story.probes}, and others wait there for what becomes of it.")
     if story.kind and story.state not in _BEGUN:
         sentences += [_class_sentence(story), *([story.incident] if story.incident else [])]
     if story.rule:

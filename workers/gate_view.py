@@ -9,6 +9,7 @@ from proofq.workers import fleet, gates, keys
 from proofq.workers.clock import iso
 from proofq.workers.gates import Gate
 from proofq.workers.reading import reading
+from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 
 
@@ -24,6 +25,14 @@ def before(store: Store, agent: str, lane: str) -> Gate | None:
     if any(one.is_open(int(seconds) * 1000 + int(micros) // 1000) for one in there):
         return None
     return min(there, key=lambda one: (one.until is None, one.until or 0))
+
+
+def probed_by(store: Store, task_id: str) -> Gate | None:
+    """The gate that an attempt of the task tries just now. What is no gate of ours is none: `audit` names it."""
+    try:
+        return next((one for one in gates.read_all(store) if one.probe == task_id), None)
+    except DamagedKey:
+        return None
 
 
 def shut(one: Gate) -> Shut:

@@ -26,7 +26,10 @@ def why(store: Store, task_id: str) -> Explanation:
     task = snapshot.task
     told = _incident(store, snapshot)
     if task.state != lifecycle.QUEUED:
-        said = explain.explain(replace(_story(snapshot, told), after=_after(store, task.after_open)))
+        probed = gate_view.probed_by(store, task.id) if task.state in lifecycle.OWNED else None
+        probes = gate_view.shut(probed).name if probed else ""
+        story = replace(_story(snapshot, told), after=_after(store, task.after_open), probes=probes)
+        said = explain.explain(story)
         return _with_effects(said, task, store)
     story = replace(_story(snapshot, told), ahead=store.ahead_of(task.id, task.queue))
     service = fleet.service(store, task.agent, task.lane)

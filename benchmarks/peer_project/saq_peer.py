@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -21,7 +22,20 @@ async def gate(ctx: dict[str, Any], *, out: str, up: str, go: str) -> str:
     return await work.gate_async(out, up, go)
 
 
-settings = {"queue": queue, "functions": [write, gate], "concurrency": 10}
+async def ask(ctx: dict[str, Any], *, out: str, url: str) -> str:
+    """Ask a provider."""
+    return await asyncio.to_thread(work.ask, out, url)
+
+
+settings = {"queue": queue, "functions": [write, gate, ask], "concurrency": int(os.environ.get("PEER_SLOTS", "10"))}
+
+#: What each is enqueued with: a gate may wait for longer than the 10 s that saq gives a job; the retries are those of
+#: the documentation's own example.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "write": {"timeout": 10},
+    "gate": {"timeout": 300},
+    "ask": {"retries": 5, "timeout": 60, "retry_delay": 5.0, "retry_backoff": True},
+}
 
 
 async def enqueuer() -> Any:
@@ -29,7 +43,6 @@ async def enqueuer() -> Any:
     await queue.connect()
 
     async def enqueue(what: str, inputs: dict[str, Any]) -> None:
-        # A gate may wait for longer than the 10 s that saq gives a job.
-        await queue.enqueue(what, timeout=300 if what == "gate" else 10, **inputs)
+        await queue.enqueue(what, **OPTIONS[what], **inputs)
 
     return enqueue

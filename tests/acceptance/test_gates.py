@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -168,8 +169,14 @@ def test_s50_an_error_inside_a_200_counts(new_key: Gated) -> None:
     assert len(site.provider.requests()) == 2
     assert site.pages() == 1
     site.provider.body = b'{"choices": ["an answer that speaks of invalid_api_key"]}'
+    answers = threading.Event()
+    site.provider.refuse = lambda _key, _number: (answers.wait(60.0), None)[1]
     _said(site, "gate", "open", "moody")
+    probe = until(lambda: site.gate().probe, 30.0, "a probe")
+    assert "It tries the gate of moody (key " in _said(site, "why", probe)["text"]
+    answers.set()
     site.wait_verified(ids, 30.0)
+    assert "tries the gate" not in _said(site, "why", probe)["text"]
     begun, counted = site.attempts(ids)
     assert (begun, counted) == (len(ids) + 2, len(ids))
     classes = {one.get("class") for task_id in ids for one in site.site.snapshot(task_id).attempts}
