@@ -142,3 +142,17 @@ def test_urls_in_place_of_the_variables_name_are_refused_unseen() -> None:
     assert said
     assert "token" not in said
     assert incident_rules.problem("notify_urls_env", "MY_URLS") is None
+
+
+def test_each_escalation_is_told_at_the_next_severity() -> None:
+    """Up to the highest; a word that is none is told as the lowest would be."""
+    assert [incident.raised("warning", times) for times in (0, 1, 2, 9)] == ["warning", "error", "critical", "critical"]
+    assert incident.raised("dire", 1) == "warning"
+
+
+def test_nobody_is_waited_for_longer_than_is_gathered() -> None:
+    """A quiet_s beyond gather_s is gather_s; both 0 tells at once."""
+    for gather_s, quiet_s, quiet_ms in ((10, 2, 2000), (1, 5, 1000), (0, 0, 0)):
+        said = incident.report(Failure("crash", "x"), "a", "", Rules(gather_s=gather_s, quiet_s=quiet_s))
+        assert said is not None
+        assert (said["gather_ms"], said["quiet_ms"]) == (gather_s * 1000, quiet_ms)
