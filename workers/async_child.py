@@ -45,6 +45,8 @@ RUN_HOST = "proofq.workers.async_child:run_host"
 _TURN_S = 0.5
 #: Seconds between two looks at a file system's clock, which mostly ticks every 4 ms.
 _POLL_S = 0.001
+#: Seconds between two ticks of the host's clock by which the kernel stamps files.
+_HOST_TICK_S = time.clock_getres(5)  # CLOCK_REALTIME_COARSE, which Python has no name for
 #: Most text of one attempt that waits to be sent; beyond it the oldest goes.
 _MOST_PIECES = 10_000
 
@@ -232,6 +234,11 @@ class _Clocks:
             device = -1  # removed since it was looked at: its nearest ancestor's clock is read, and kept for nobody
             self._seen.pop(device, None)
         while self._seen.get(device, 0) <= marker_ns:
+            # Most file systems tick with the host's clock, so looking before that does would tell nothing.
+            rest_s = (marker_ns - time.time_ns()) / 1e9 + _HOST_TICK_S
+            if 0 < rest_s <= _HOST_TICK_S:
+                await asyncio.sleep(rest_s)
+                continue
             self._seen[device] = file_baseline.now_at(directory)
             if self._seen[device] > marker_ns:
                 return
