@@ -9,7 +9,7 @@ from tests.simulation import bugs
 #: Seeds within which each bug below must be found.
 SEEDS = 500
 #: With a seed that found it when this was written: the first to be asked, since all seeds before it cost half a minute.
-MUST_FIND = {"fence-not-compared": 165, "hold-off-removed": 2, "write-before-check": 0}
+MUST_FIND = {"fence-not-compared": 261, "hold-off-removed": 2, "write-before-check": 0}
 
 
 @pytest.mark.timeout(300)
