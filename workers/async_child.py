@@ -33,6 +33,7 @@ from proofq.workers import child, file_baseline, steps
 from proofq.workers.asking import no_answer, question, value_of
 from proofq.workers.async_page import LoopPage
 from proofq.workers.child import Job
+from proofq.workers.clock import SystemClock
 from proofq.workers.context import Context
 from proofq.workers.running import GRACE_S
 from proofq.workers.wire import Channel
@@ -224,6 +225,7 @@ class _Clocks:
 
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}
+        self._clock = SystemClock()
 
     async def tick(self, directory: str, marker_ns: int) -> None:
         """Return once a change made from now on is strictly newer than the marker. OSError: see `await_tick`."""
@@ -235,7 +237,7 @@ class _Clocks:
             self._seen.pop(device, None)
         while self._seen.get(device, 0) <= marker_ns:
             # Most file systems tick with the host's clock, so looking before that does would tell nothing.
-            rest_s = (marker_ns - time.time_ns()) / 1e9 + _HOST_TICK_S
+            rest_s = marker_ns / 1e9 + _HOST_TICK_S - self._clock.wall().timestamp()
             if 0 < rest_s <= _HOST_TICK_S:
                 await asyncio.sleep(rest_s)
                 continue
