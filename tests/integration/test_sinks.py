@@ -11,6 +11,7 @@ import pytest
 
 from proofq.policies.incident_rules import Rules
 from proofq.workers import notify, sinks
+from proofq.workers.apprise_sink import Undelivered
 from proofq.workers.incidents import Incident
 from proofq.workers.notify import Notice, Sink
 from tests.sinks import RecordingSink, recording
@@ -50,6 +51,15 @@ def test_one_event_with_the_count_and_a_fingerprint_of_ours(sink: RecordingSink)
     raw = b"".join(body for _, body in sink.posted)
     assert not [secret for secret in SECRETS if secret.encode() in raw]
     assert len(sink.posted) == 1
+
+
+def test_a_service_that_refuses_is_told_and_keeps_no_other_from_it(sink: RecordingSink) -> None:
+    """Of two pagers one takes it: whoever tells hears that one did not, and nothing of its address."""
+    with recording("refuses") as other:
+        (both,) = sinks.of(Rules(), {Rules().notify_urls_env: f"{other.url}, {sink.url}"})
+        with pytest.raises(Undelivered, match="^1 of 2$"):
+            both.send(NOTICE)
+    assert len(sink.pages()) == 1
 
 
 def test_it_leaves_no_thread_and_no_global_client(sink: RecordingSink) -> None:
