@@ -57,7 +57,7 @@ def test_a_service_that_refuses_is_told_and_keeps_no_other_from_it(sink: Recordi
     """Of two pagers one takes it: whoever tells hears that one did not, and nothing of its address."""
     with recording("refuses") as other:
         (both,) = sinks.of(Rules(), {Rules().notify_urls_env: f"{other.url}, {sink.url}"})
-        with pytest.raises(Undelivered, match="^1 of 2$"):
+        with pytest.raises(Undelivered, match=r"^1 of 2$"):
             both.send(NOTICE)
     assert len(sink.pages()) == 1
 
