@@ -189,6 +189,8 @@ class Ours(Side):
 
     def connect(self, *, tcp: bool = False) -> None:
         self._session = session.open_session(self.project, {**self._environ(), "PROOFQ_REDIS_URL": self._url(tcp)})
+        # What nobody has published is imported, and stays known to this process after the side is gone.
+        until(lambda: set(self._agents) <= self._session.store.catalogue().keys(), READY_S, "what the worker publishes")
         self._known: dict[str, KnownAgent] = {name: known_agents.find(self._session, name) for name in self._agents}
 
     def enqueue(self, what: str, **inputs: str | float) -> None:
