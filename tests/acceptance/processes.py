@@ -71,7 +71,8 @@ def of_worker(mark: str) -> list[Found]:
             forked = _FORKSERVER in line and _FORKSERVER in lines.get(processes[pid].ppid, "")
             role = _forked(pid) if forked else next((role for word, role in _ROLES.items() if word in line), "child")
             found.append(Found(pid, processes[pid].ppid, processes[pid].start_ticks, role))
-    return sorted(found, key=lambda one: (ROLES.index(one.role), one.start_ticks))
+    # Two that were born within one tick of the clock are told apart by their numbers.
+    return sorted(found, key=lambda one: (ROLES.index(one.role), one.start_ticks, one.pid))
 
 
 def _forked(pid: int) -> str:
