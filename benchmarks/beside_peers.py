@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks import measures, report
 from benchmarks.async_sides import OursAsync
-from benchmarks.measures import Opens, Round
+from benchmarks.measures import ForEach, Opens, Round
 from benchmarks.peers import PEERS, Peer
 from benchmarks.quiet import Loads
 from benchmarks.sides import Side, Stock
@@ -25,18 +24,15 @@ BESIDE = {kind.name: kind for kind in _KINDS}
 
 
 def measure(options: argparse.Namespace, said: Console, loads: Loads) -> dict[str, Any]:
-    """Every side in turn, `rounds` times; then the commands and the memory of each once. With `together` all sides at
-    once, the same processes for both: a look at whether they work, whose speeds say nothing."""
+    """Every side, `rounds` times; then the commands and the memory of each once."""
     if not Peer.installed():
         raise AssertionError("the peers are not installed; `make peers` does it")
-    if not options.together:
-        return _measure(options, said, loads, BESIDE, 1)
-    with measures.kept(BESIDE) as kept:
-        return _measure(options, said, loads, kept, len(kept))
+    with measures.opened(BESIDE, together=options.together) as (sides, for_each):
+        return _measure(options, said, loads, sides, for_each)
 
 
 def _measure(
-    options: argparse.Namespace, said: Console, loads: Loads, sides: Mapping[str, Opens[Side]], at_once: int
+    options: argparse.Namespace, said: Console, loads: Loads, sides: Mapping[str, Opens[Side]], for_each: ForEach
 ) -> dict[str, Any]:
     seen: dict[str, list[Round]] = {name: [] for name in BESIDE}
 
@@ -51,11 +47,10 @@ def _measure(
         said.print(f"{name}: {found[0].per_task:.1f} commands a task")
         return found
 
-    with ThreadPoolExecutor(at_once) as pool:
-        for number in range(1, options.rounds + 1):
-            said.print(f"round {number}")
-            list(pool.map(one_round, BESIDE))
-        counted = dict(zip(BESIDE, pool.map(count, BESIDE), strict=True))
+    for number in range(1, options.rounds + 1):
+        said.print(f"round {number}")
+        for_each(one_round)
+    counted = for_each(count)
     return {name: _figures(seen[name], *counted[name]) for name in BESIDE}
 
 

@@ -6,13 +6,12 @@ import argparse
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks import measures, report
-from benchmarks.measures import SIDES, Opens
+from benchmarks.measures import SIDES, ForEach, Opens
 from benchmarks.quiet import Loads
 from benchmarks.sides import Ours, Side, Stock
 
@@ -21,16 +20,13 @@ MOST_COMMANDS, MOST_P99_MS, MOST_IDLE = 25.0, 20.0, 5.0
 
 
 def measure(options: argparse.Namespace, said: Console, loads: Loads) -> dict[str, Any]:
-    """Every figure, by measure and side. Each measurement has servers and processes of its own; `together`: the
-    same for all of them, and all sides at once: a look at whether they work, whose speeds say nothing."""
-    if not options.together:
-        return _measure(options, said, loads, SIDES, 1)
-    with measures.kept(SIDES) as kept:
-        return _measure(options, said, loads, kept, len(kept))
+    """Every figure, by measure and side."""
+    with measures.opened(SIDES, together=options.together) as (sides, for_each):
+        return _measure(options, said, loads, sides, for_each)
 
 
 def _measure(
-    options: argparse.Namespace, said: Console, loads: Loads, sides: Mapping[str, Opens[Side]], at_once: int
+    options: argparse.Namespace, said: Console, loads: Loads, sides: Mapping[str, Opens[Side]], for_each: ForEach
 ) -> dict[str, Any]:
     rates: dict[str, list[float]] = {name: [] for name in SIDES}
     cpu: dict[str, list[float]] = {name: [] for name in SIDES}
@@ -47,13 +43,11 @@ def _measure(
         delays[name] += measures.latency(sides[name], -(-options.samples // options.rounds))
         said.print(f"{name}: {1000 * statistics.median(delays[name]):.1f} ms to the first line")
 
-    with ThreadPoolExecutor(at_once) as pool:
-        for number in range(1, options.rounds + 1):
-            said.print(f"round {number}")
-            list(pool.map(rate, SIDES))
-            list(pool.map(delay, SIDES))
-        counts = list(pool.map(lambda name: measures.commands(sides[name], options.count), SIDES))
-        counted = dict(zip(SIDES, counts, strict=True))
+    for number in range(1, options.rounds + 1):
+        said.print(f"round {number}")
+        for_each(rate)
+        for_each(delay)
+    counted = for_each(lambda name: measures.commands(sides[name], options.count))
     said.print(f"idle for {options.idle_s:g} s")
     idle = measures.idle(sides.values(), options.idle_s)
     return {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from benchmarks.monitor import Monitor
 from benchmarks.sides import Ours, OursShared, Side, Stock
@@ -19,8 +19,17 @@ from tests.waiting import until
 
 SIDES: dict[str, type[Side]] = {side.name: side for side in (Ours, OursShared, Stock)}
 S = TypeVar("S", bound=Side)
+T = TypeVar("T")
 #: What gives a side to measure: the kind itself, with processes of its own each time, or one whose processes are kept.
 Opens = Callable[[], AbstractContextManager[S]]
+
+
+class ForEach(Protocol):
+    """Does something with each side by its name, and gives what came of it by name."""
+
+    def __call__(self, act: Callable[[str], T], /) -> dict[str, T]: ...
+
+
 #: Samples before those that count: the first ones load what later ones find loaded.
 WARM_UP = 20
 #: Seconds after the last task in which its file must be there.
@@ -50,7 +59,22 @@ class WrongResult(Exception):
 
 
 @contextmanager
-def kept(kinds: Mapping[str, type[Side]]) -> Iterator[dict[str, Opens[Side]]]:
+def opened(kinds: Mapping[str, type[Side]], *, together: bool) -> Iterator[tuple[Mapping[str, Opens[Side]], ForEach]]:
+    """What gives each side, and what does something with each of them by name. One after the other, with fresh
+    processes each time; `together` at once, with the same for all: a look at whether they work, whose speeds say
+    nothing."""
+    with ExitStack() as stack:
+        sides = stack.enter_context(_kept(kinds)) if together else kinds
+        pool = stack.enter_context(ThreadPoolExecutor(len(kinds) if together else 1))
+
+        def for_each(act: Callable[[str], T], /) -> dict[str, T]:
+            return dict(zip(kinds, pool.map(act, kinds), strict=True))
+
+        yield sides, for_each
+
+
+@contextmanager
+def _kept(kinds: Mapping[str, type[Side]]) -> Iterator[dict[str, Opens[Side]]]:
     """The same processes of a side for all that is measured of it: quicker, and none of it is of fresh ones."""
     sides = {name: kind() for name, kind in kinds.items()}
     with ThreadPoolExecutor(len(sides)) as pool:
