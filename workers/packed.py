@@ -39,7 +39,7 @@ def whole(row: Mapping[str, str]) -> dict[str, str]:
             at = end
         crumbs = _crumbs(json.loads(plain["crumbs"]))
         plain["attempts"] = json.dumps(_attempts(json.loads(plain["attempts"]), crumbs, plain))
-    except (KeyError, IndexError, TypeError, AttributeError) as problem:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as problem:
         raise ValueError(f"it is packed otherwise: {problem!r:.200}") from problem
     plain["crumbs"] = json.dumps(crumbs)
     return plain

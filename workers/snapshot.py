@@ -67,7 +67,7 @@ class Peek:
                 deadline=_score(answer, "deadline"),
                 damaged=[(key, actual) for key, actual in answer["damaged"]],
             )
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
             raise ValueError(f"the rows of task {task_id} cannot be read: {problem!r}") from problem
 
     def view(self) -> View:

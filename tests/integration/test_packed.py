@@ -145,6 +145,35 @@ def test_rows_of_before_are_still_read(heart: Heart) -> None:
     assert packed.whole(row) == row
 
 
+#: What somebody wrote over the first breadcrumb, or beside the records of attempts.
+STRANGE = {
+    "a time that is none": ('["noon",null,"enqueue","queued","",0,"","","",""]', ""),
+    "a time beyond all": ('[1e999,null,"enqueue","queued","",0,"","","",""]', ""),
+    "an attempt that is none": ('[1,null,"lease","leased","",[1],"","","",""]', ""),
+    "no breadcrumb": ('{"a":1}', ""),
+    "a number beyond all": ("", '{"n":1e999}'),
+    "no number": ("", '{"n":"x"}'),
+    "no record": ("", "[]"),
+}
+
+
+@pytest.mark.parametrize(("crumb", "record"), STRANGE.values(), ids=STRANGE.keys())
+def test_what_is_broken_is_not_packed(heart: Heart, crumb: str, record: str) -> None:
+    """The task ends and is read all the same, its slot has the next one, and the audit has something to look at."""
+    heart.store.enqueue(birth("t"))
+    lease = heart.claimed()
+    heart.store.enqueue(birth("next"))
+    if crumb:
+        heart.client.lset(keys.crumbs("t"), 0, crumb)
+    else:
+        heart.client.hset(keys.attempts("t"), "7", record)
+    settled = heart.settled(lease, VERIFY, wish=heart.wish)
+    assert settled.next is not None
+    assert heart.store.read("t").verdict == VERDICT
+    assert heart.client.llen(keys.crumbs("t")) == 5
+    assert Audit(heart.store).run().checked
+
+
 BROKEN = {
     "a part gone": lambda row: {name: text for name, text in row.items() if name != "1"},
     "cut": lambda row: {**row, "1": row["1"][:9]},

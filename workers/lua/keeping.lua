@@ -16,7 +16,7 @@ local function packed_crumbs(raw)
   local at, to, n, fence, who = 0, cjson.null, 0, '', ''
   for i, text in ipairs(raw) do
     local one = decoded(text)
-    if not one or #one ~= 10 then return nil end
+    if not one or #one ~= 10 or type(one[1]) ~= 'number' or type(one[6]) ~= 'number' then return nil end
     local more = {
       s = one[2] ~= to and one[2] or nil, r = one[5] ~= '' and one[5] or nil, n = one[6] ~= n and one[6] or nil,
       f = one[7] ~= fence and one[7] or nil, w = one[8] ~= who and one[8] or nil, e = one[10] ~= '' and one[10] or nil}
@@ -33,7 +33,7 @@ local function packed_attempts(raw, leased, started, ended_at, last)
   local texts = {}
   for i = 2, #raw, 2 do
     local record = decoded(raw[i])
-    if not record then return nil end
+    if not record or type(record.n) ~= 'number' then return nil end
     local lease, start = leased[record.n], started[record.n]
     record.start_ticks, record.shared = nil, nil
     if lease and record.leased_at == lease[1] then record.leased_at = nil end
@@ -88,16 +88,17 @@ local function keep_job(id)
   redis.call('HSET', key, unpack(kept))
 end
 
--- Whoever calls has checked the types of the task's rows.
-local function keep(id)
+-- The fields of the task's row once it is packed, and how it came to be; nil where a breadcrumb or a record of an attempt
+-- is none of ours.
+local function packed(id)
   local flat, row = redis.call('HGETALL', K.TASK .. id), {}
   for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
   local raw = redis.call('LRANGE', K.CRUMBS .. id, 0, -1)
   local crumbs, leased, started, rids = packed_crumbs(raw)
-  if not crumbs then return end
+  if not crumbs then return nil end
   local attempts = packed_attempts(redis.call('HGETALL', K.ATTEMPTS .. id), leased, started, tonumber(row.ended_at),
     tonumber(row.attempt))
-  if not attempts then return end
+  if not attempts then return nil end
   local texts = {{'crumbs', crumbs}, {'attempts', attempts}}
   for field, left in pairs({inputs = '{}', verdict = false}) do
     if row[field] and #row[field] > LONGEST then
@@ -107,7 +108,15 @@ local function keep(id)
   end
   -- Nobody compares with how the world was before: a task that ended in success never runs again.
   row.baseline = nil
+  return packed_row(row, texts, rids), decoded(raw[1])[3]
+end
+
+-- Whoever calls has checked the types of the task's rows; what stands in them somebody may have broken, which must not
+-- keep a task from its end: then they stay as they are.
+local function keep(id)
+  local fine, flat, event = pcall(packed, id)
+  if not fine or not flat then return end
   redis.call('DEL', K.TASK .. id, K.CRUMBS .. id, K.ATTEMPTS .. id)
-  redis.call('HSET', K.TASK .. id, unpack(packed_row(row, texts, rids)))
-  if decoded(raw[1])[3] == 'enqueue' then keep_job(id) end
+  redis.call('HSET', K.TASK .. id, unpack(flat))
+  if event == 'enqueue' then keep_job(id) end
 end
