@@ -1,4 +1,4 @@
-"""Agents for tests of processes, loaded by a real forkserver, and what a forkserver calls at a burial."""
+"""Agents for tests of processes, loaded by a real forkserver."""
 
 from __future__ import annotations
 
@@ -34,14 +34,6 @@ def preload(argument):
         for name, one in globals().items()
         if callable(one) and getattr(one, "__module__", "") == __name__ and name != "preload"
     }
-
-
-def bury(argument):
-    """Write down that it was called, and by whom."""
-    path = Path(argument["path"])
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps({"pid": os.getpid(), "owner": argument["owner"]}))
-    draft.rename(path)
 
 
 def nothing(ctx):

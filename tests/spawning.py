@@ -27,7 +27,7 @@ def config(owner: str = "owner-a", *, bury_to: Path | None = None, **argument: A
     return Config(
         OwnerMarker(owner, proctree.identity(os.getpid())).text,
         Preload("tests.process_agents:preload", argument, (str(ROOT),)),
-        "tests.process_agents:bury" if bury_to else None,
+        "tests.burial" if bury_to else None,
         {"path": str(bury_to), "owner": owner} if bury_to else {},
         standby=STANDBY,
     )

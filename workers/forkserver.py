@@ -1,8 +1,8 @@
 """The forkserver: the one process of a lane that starts others. `python -m proofq.workers.forkserver --fd N`.
 
 It has a single thread, the project's agents in memory, and one end of a socket pair whose other end is the
-supervisor's. When the supervisor is gone or silent it kills everything below itself, buries the owner (the one
-thing it ever says to the store, by a function it was given) and leaves.
+supervisor's. When the supervisor is gone or silent it kills everything below itself and becomes who buries the owner.
+It never speaks to the store itself: every child would copy, and every fork pay for, what that takes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from proofq.workers.child import set_streams
 from proofq.workers.clock import SystemClock
 from proofq.workers.fork import fresh_interpreter, memory_file
 from proofq.workers.forkloop import ForkLoop
-from proofq.workers.preload import Agents, Preload, ThreadWatch, resolve
+from proofq.workers.preload import Agents, Preload, ThreadWatch
 from proofq.workers.wire import Channel
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ _BURY_WITHIN_S = 30
 
 @dataclass(frozen=True)
 class Config:
-    """The first message. `owner` is the marker's text; `bury` is "module:function", called with `bury_argument`."""
+    """The first message. `owner` is the marker's text; `bury` is a module that is run with the descriptor of a file
+    that holds `bury_argument` as JSON."""
 
     owner: str
     preload: Preload
@@ -89,7 +90,6 @@ def main() -> None:
     supervisor = os.getppid()
     channel = Channel(socket.socket(fileno=options.fd))
     config = _receive_config(channel) if options.config is None else _read_config(options.config)
-    bury = None if config.bury is None else resolve(config.bury)
     agents = None
     if config.threads is None:
         agents, culprits = _load(channel, config)
@@ -111,9 +111,9 @@ def main() -> None:
         # Its agents are dead and its leases about to be taken: dead, its lane can be started anew.
         os.kill(supervisor, signal.SIGKILL)
     # Nobody is told that all are dead while one is not: a reaper on this host tries to kill it, again and again.
-    if bury is not None and not loop.left:
+    if config.bury is not None and not loop.left:
         signal.alarm(_BURY_WITHIN_S)
-        bury(dict(config.bury_argument))
+        _become(config.bury, [], config.bury_argument, environ)
 
 
 def _receive_config(channel: Channel) -> Config:
@@ -145,10 +145,15 @@ def _load(channel: Channel, config: Config) -> tuple[Agents, list[str]]:
 def _start_over(channel: Channel, config: Config, environ: Mapping[str, str]) -> NoReturn:
     """Become a process that has loaded nothing, under the same pid: threads do not survive an exec."""
     _flush_streams()
-    with memory_file(json.dumps(config.to_dict()).encode("ascii")) as config_fd:
-        for descriptor in (channel.fileno(), config_fd):
-            os.set_inheritable(descriptor, True)
-        argv = fresh_interpreter("proofq.workers.forkserver", "--fd", str(channel.fileno()), "--config", str(config_fd))
+    os.set_inheritable(channel.fileno(), True)
+    _become("proofq.workers.forkserver", ["--fd", str(channel.fileno()), "--config"], config.to_dict(), environ)
+
+
+def _become(module: str, options: list[str], told: Mapping[str, Any], environ: Mapping[str, str]) -> NoReturn:
+    """Run a module in this process's place; its last argument is the descriptor of a file that holds `told`."""
+    with memory_file(json.dumps(dict(told)).encode("ascii")) as descriptor:
+        os.set_inheritable(descriptor, True)
+        argv = fresh_interpreter(module, *options, str(descriptor))
         os.execve(argv[0], argv, dict(environ))  # noqa: S606 - no shell is the point
 
 

@@ -124,7 +124,7 @@ def _forkserver_config(mine: project.Project, url: str, owner_id: str, slots: in
     marker = OwnerMarker(owner_id, proctree.identity(os.getpid()))
     preload = Preload("proofq.workers.project:preload", mine.preload_argument(), (str(mine.root),))
     standby = min(slots, MAX_STANDBY)
-    return Config(marker.text, preload, bury.FUNCTION, bury.argument(url, owner_id, hosts.host_id()), standby=standby)
+    return Config(marker.text, preload, bury.MODULE, bury.argument(url, owner_id, hosts.host_id()), standby=standby)
 
 
 def _declared(spawner: Spawner, root: Path) -> dict[str, AgentSpec]:
