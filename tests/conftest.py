@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import settings
 
 from proofq.workers import connection
 from proofq.workers.session import Session
 from tests.commands import Project
 from tests.modules import ByModule
 from tests.servers import PrivateServer, binaries
+
+# How long an example takes says what else the machine does.
+settings.register_profile("proofq", deadline=None)
+settings.load_profile("proofq")
 
 #: The modules that this process had loaded once it had collected its tests, and before it ran any.
 LOADED = pytest.StashKey[frozenset[str]]()

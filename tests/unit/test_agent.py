@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proofq.policies import declaration
@@ -367,7 +367,6 @@ ANYTHING = st.recursive(
 KEYS = st.sampled_from([*NOTE, *declaration._KEYS["command"], *declaration._KEYS["function"], "$ref", "properties"])
 
 
-@settings(deadline=None)
 @given(st.dictionaries(KEYS | st.text(max_size=5), ANYTHING, max_size=4), st.booleans())
 def test_nothing_but_the_documented_error(changes: dict[str, Any], from_note: bool) -> None:
     """Whatever is declared either stands and survives JSON, or is refused by DeclarationProblem."""

@@ -190,7 +190,7 @@ NODES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(NODES, st.booleans())
 def test_any_graph_of_errors(nodes: list[tuple[str, list[tuple[str, int]]]], suppressed: bool) -> None:
     """Cycles, diamonds and lone ones: a class, the same each time, and no error looked at twice."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proofq.policies import input_schema, inputs, schema
@@ -185,7 +185,6 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(ANYTHING)
 def test_validate_never_raises(value: Any) -> None:
     """Whatever is given, validate gives sentences; what it lets through survives strict JSON."""
@@ -195,7 +194,6 @@ def test_validate_never_raises(value: Any) -> None:
         assert schema.read_json(json.dumps(value)) == value
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet='dnfbp=ocages1.-e"[]{}', max_size=12), max_size=4))
 def test_pairs_raise_one_error(pairs: list[str]) -> None:
     """Whatever is typed, it converts or is refused by InputProblem."""
@@ -206,7 +204,6 @@ def test_pairs_raise_one_error(pairs: list[str]) -> None:
     assert len(found) == len(pairs)
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"doc": st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)},

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proofq.policies import placeholders
@@ -222,7 +222,6 @@ def test_names_and_the_unknown_among_them() -> None:
     assert placeholders.unknown(used, {"doc"}) == ["b-c"]
 
 
-@settings(deadline=None)
 @given(st.text())
 @example("{}")
 @example("}}{{")
@@ -233,7 +232,6 @@ def test_doubled_braces_give_any_text(text: str) -> None:
     assert placeholders.expand(quoted, {}) == text
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="{}doc -\0x\ud800", max_size=20), st.text(max_size=5) | st.integers() | st.none())
 def test_nothing_but_the_documented_error(template: str, value: Any) -> None:
     """Whatever the template and the value, they expand or are refused by PlaceholderProblem."""

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proofq.policies import schema
@@ -47,14 +47,12 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON_VALUES, st.text(alphabet=" \t\r\n", max_size=3))
 def test_strict_json_gives_back_what_was_written(value: Any, space: str) -> None:
     """What json.dumps writes is read back, white space around it allowed."""
     assert schema.read_json((space + json.dumps(value) + space).encode()) == value
 
 
-@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_reading_raises_one_error(document: str | bytes) -> None:
     """Any text or bytes are one document, or a JsonProblem."""

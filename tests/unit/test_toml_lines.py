@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proofq.policies.toml_lines import line_of, lines
@@ -84,7 +84,6 @@ VALUE = st.recursive(
 LINE = st.tuples(KEY, VALUE).map(" = ".join) | KEY.map("[{}]".format) | KEY.map("[[{}]]".format) | st.just("# c [x]")
 
 
-@settings(deadline=None)
 @given(st.lists(LINE, max_size=8).map("\n".join))
 def test_every_path_of_any_document_is_found(text: str) -> None:
     """Whatever tomllib accepts, each of its keys and elements has a line (implicit parent tables have none)."""
@@ -97,7 +96,6 @@ def test_every_path_of_any_document_is_found(text: str) -> None:
     assert [path for path in _paths(document) if path and path not in found and path not in implicit] == []
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_gives_lines(text: str) -> None:
     """A text that is no TOML gives what was read of it, and never an error."""
