@@ -12,28 +12,25 @@ believes it is somebody else's business.
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import suppress
 from contextvars import Context as Variables
 from contextvars import ContextVar, copy_context
-from pathlib import Path
 from typing import Any, Final
 
-from proofq.workers import child, file_baseline, steps
+from proofq.workers import child, steps
 from proofq.workers.asking import no_answer, question, value_of
 from proofq.workers.async_page import LoopPage
+from proofq.workers.async_ticks import Clocks
 from proofq.workers.child import Job
-from proofq.workers.clock import SystemClock
 from proofq.workers.context import Context
 from proofq.workers.running import GRACE_S
 from proofq.workers.wire import Channel
@@ -44,10 +41,6 @@ CHANNEL_FD, PAGE_FD = 3, 4
 RUN_HOST = "proofq.workers.async_child:run_host"
 #: Seconds between two turns of a loop that has nothing to do.
 _TURN_S = 0.5
-#: Seconds between two looks at a file system's clock, which mostly ticks every 4 ms.
-_POLL_S = 0.001
-#: Seconds between two ticks of the host's clock by which the kernel stamps files.
-_HOST_TICK_S = time.clock_getres(5)  # CLOCK_REALTIME_COARSE, which Python has no name for
 #: Most text of one attempt that waits to be sent; beyond it the oldest goes.
 _MOST_PIECES = 10_000
 
@@ -73,7 +66,7 @@ class _Host:
         self._attempts: dict[int, _Attempt] = {}
         self._unsaid: dict[int, _Attempt] = {}
         self._leaving = False
-        self._clocks = _Clocks()
+        self._clocks = Clocks()
 
     def serve(self) -> None:
         """Run until the channel closes or TERM comes."""
@@ -215,38 +208,6 @@ class _Host:
         attempt.tasks.add(task)
         task.add_done_callback(attempt.tasks.discard, context=Variables())
         return task
-
-
-class _Clocks:
-    """The clocks of file systems, as an agent's other process awaits them (`file_baseline.await_tick`).
-
-    Hundreds of attempts may begin at once: who comes later has seldom to look himself.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[int, int] = {}
-        self._clock = SystemClock()
-
-    async def tick(self, directory: str, marker_ns: int) -> None:
-        """Return once a change made from now on is strictly newer than the marker. OSError: see `await_tick`."""
-        give_up_s = time.monotonic() + file_baseline.MAX_TICK_WAIT_S
-        try:
-            device = Path(directory).stat().st_dev
-        except FileNotFoundError:
-            device = -1  # removed since it was looked at: its nearest ancestor's clock is read, and kept for nobody
-            self._seen.pop(device, None)
-        while self._seen.get(device, 0) <= marker_ns:
-            # Most file systems tick with the host's clock, so looking before that does would tell nothing.
-            rest_s = marker_ns / 1e9 + _HOST_TICK_S - self._clock.wall().timestamp()
-            if 0 < rest_s <= _HOST_TICK_S:
-                await asyncio.sleep(rest_s)
-                continue
-            self._seen[device] = file_baseline.now_at(directory)
-            if self._seen[device] > marker_ns:
-                return
-            if time.monotonic() > give_up_s:
-                raise OSError(errno.ETIME, f"the clock of {directory} stood still")
-            await asyncio.sleep(_POLL_S)
 
 
 class _Attempt:

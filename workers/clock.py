@@ -7,7 +7,12 @@ import secrets
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+#: CLOCK_REALTIME_COARSE of linux/time.h, which Python has no name for.
+_COARSE: Final = 5
+#: Seconds between two ticks of the clock by which the kernel stamps files.
+STAMP_TICK_S: Final = time.clock_getres(_COARSE)
 
 
 class Clock(Protocol):
@@ -71,6 +76,16 @@ class WorkerClock(SystemClock):
 
     def token(self) -> str:
         return f"{self._random.getrandbits(32):08x}"
+
+
+def earliest_stamp_ns() -> int:
+    """No change made from now on is stamped earlier where the kernel stamps; in nanoseconds since the epoch."""
+    return time.clock_gettime_ns(_COARSE)
+
+
+def latest_stamp_ns() -> int:
+    """No change made until now was stamped later: since Linux 6.13 some are stamped between two ticks."""
+    return time.time_ns()
 
 
 def iso(ms: int | float | None) -> str | None:

@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,6 +22,8 @@ from typing import Any, Literal
 from proofq.policies.agent import JSON
 from proofq.policies.freshness import FileRecord
 from proofq.workers import regular_file, statx
+from proofq.workers.clock import earliest_stamp_ns, latest_stamp_ns
+from proofq.workers.kernel_clock import KernelClock
 
 #: Longest wait for a file system's clock to move on. FAT ticks every 2 s, the usual ones every 4 ms.
 MAX_TICK_WAIT_S = 5.0
@@ -36,9 +39,9 @@ class FileBaseline:
     host: str
     record: FileRecord
     marker_ctime_ns: int
-    #: Where the marker is from: the target's file system, or this host's clock where nothing could be made
-    #: there.
-    marker: Literal["file system", "host"]
+    #: Where the marker is from: a file made on the target's file system, the kernel's clock where that stamps its
+    #: files, or this host's clock where nothing could be made there.
+    marker: Literal["file system", "kernel", "host"]
     #: The nearest directory that existed, and its device: gone or another one later means a lost mount.
     anchor: str
     anchor_dev: int
@@ -55,8 +58,10 @@ class FileBaseline:
         return cls(**{**data, "record": FileRecord.from_dict(data["record"])})
 
 
-#: A directory whose file system's clock must move on, and the change time in nanoseconds it must leave behind.
+#: A directory whose file system's clock must move on ("": the kernel's), and the change time in ns to leave behind.
 Tick = tuple[str, int]
+
+_kernel_clock = KernelClock()
 
 
 def take(path: str, host: str) -> FileBaseline:
@@ -75,30 +80,23 @@ def _take(path: str, host: str) -> FileBaseline:
     record = _record(path)
     directories = _ancestors(path)
     anchor = next(directories)
+    seen = _anchor(anchor)
     # The record first: what somebody else writes between the two is then no newer than the marker.
+    if seen.by_kernel:
+        return FileBaseline(path, host, record, latest_stamp_ns(), "kernel", anchor, seen.device, seen.network)
     marker, now, source = _marker(chain([anchor], directories))
-    network = _on_network(anchor)
-    if network or source == "host":
+    if seen.network or source == "host":
         # Looked at here, under a proof's deadline: a server may hang, and another clock is waited for as it is read.
         _wait_until(lambda: now() > marker)
-    return FileBaseline(
-        path=path,
-        host=host,
-        record=record,
-        marker_ctime_ns=marker,
-        marker=source,
-        anchor=anchor,
-        anchor_dev=Path(anchor).stat().st_dev,
-        network=network,
-    )
+    return FileBaseline(path, host, record, marker, source, anchor, seen.device, seen.network)
 
 
 def ticks_of(baseline: Mapping[str, Any], host: str) -> list[Tick]:
     """What is still to be awaited on `host` of a task's record: its "files", each as `to_dict` gave it."""
     return [
-        (each["anchor"], each["marker_ctime_ns"])
+        (each["anchor"] if each["marker"] == "file system" else "", each["marker_ctime_ns"])
         for each in baseline.get("files", ())
-        if each["host"] == host and each["marker"] == "file system" and not each["network"]
+        if each["host"] == host and each["marker"] != "host" and not each["network"]
     ]
 
 
@@ -116,7 +114,10 @@ def await_tick(directory: str, marker_ns: int) -> None:
 
 
 def now_at(directory: str) -> int:
-    """What the clock of a directory's file system says, in nanoseconds: the change time of a file made there."""
+    """What the clock of a directory's file system says, in nanoseconds: the change time of a file made there; the
+    kernel's for ""."""
+    if not directory:
+        return earliest_stamp_ns()
     try:
         return _ctime_of_new(partial(_nameless_file, directory))
     except OSError:
@@ -203,9 +204,23 @@ def _wait_until(reached: Callable[[], bool]) -> None:
         time.sleep(_POLL_S)
 
 
-def _on_network(directory: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    device: int
+    network: bool
+    by_kernel: bool
+
+
+def _anchor(directory: str) -> _Anchor:
+    """Whose clock stamps what is made in a directory, and who else may see that."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return statx.on_network(descriptor)
+        device = os.fstat(descriptor).st_dev
+        network = statx.on_network(descriptor)
+        by_kernel = False
+        with suppress(OSError):
+            new = partial(_ctime_of_new, partial(_nameless_file, directory))
+            by_kernel = not network and _kernel_clock.stamps(descriptor, device, new)
+        return _Anchor(device, network, by_kernel)
     finally:
         os.close(descriptor)

@@ -44,6 +44,9 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
+_FUSE = 0x65735546
+
+
 class Status(NamedTuple):
     """Status of an open file. Times are ns since the epoch; `btime_ns` None: birth is not reported."""
 
@@ -92,12 +95,21 @@ def kind_of(mode: int) -> FileKind:
 
 def on_network(descriptor: int) -> bool:
     """Tell whether other hosts may see the same file system; False where it cannot be told."""
+    return _magic_number(descriptor) in _NETWORK_FILE_SYSTEMS
+
+
+def on_fuse(descriptor: int) -> bool:
+    """Tell whether a daemon serves the file system; False where it cannot be told."""
+    return _magic_number(descriptor) == _FUSE
+
+
+def _magic_number(descriptor: int) -> int | None:
     if _fstatfs is None:
-        return False
+        return None
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
     if _fstatfs(descriptor, buffer) != 0:
-        return False
-    return ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF in _NETWORK_FILE_SYSTEMS
+        return None
+    return int(ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF)
 
 
 _KINDS: dict[int, FileKind] = {

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from proofq.workers import file_baseline, file_proof, regular_file, statx
+from proofq.workers.kernel_clock import KernelClock
 from tests.files import as_nobody, check, folder, take, target
 
 __all__ = ["folder", "target"]
@@ -210,6 +211,17 @@ def test_every_first_write_is_newer_than_its_marker(folder: Path) -> None:
         assert check(target, before).outcome == "verified", number
 
 
+def test_no_last_write_is_newer_than_the_marker_after_it(folder: Path) -> None:
+    """200 files written right before their baselines, each seen at once, which refines its stamps: none is fresh."""
+    target = folder / "out"
+    for number in range(200):
+        target.write_text(f"{number}")
+        target.stat()
+        target.write_text(f"x{number}")
+        before = take(target)
+        assert check(target, before, same_ok=True).outcome == "unverified", number
+
+
 def test_nothing_is_left_behind(folder: Path) -> None:
     """Neither marker nor probes stay, nor do open descriptors."""
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
@@ -226,6 +238,7 @@ def test_file_systems_without_nameless_files(folder: Path, monkeypatch: pytest.M
         raise OSError(errno.EOPNOTSUPP, "not supported")
 
     monkeypatch.setattr(file_baseline, "_nameless_file", unsupported)
+    monkeypatch.setattr(file_baseline, "_kernel_clock", KernelClock())
     target = folder / "out"
     before = take(target)
     assert before.marker == "file system"
@@ -248,6 +261,7 @@ def test_where_nothing_can_be_made_the_host_gives_the_marker(folder: Path) -> No
         own = list(file_baseline._ancestors(str(target)))[:2]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(file_baseline, "_ancestors", lambda path: iter(own))
+            patch.setattr(file_baseline, "_kernel_clock", KernelClock())
             before = take(target)
         stale = check(target, before)
         target.write_text("new")

@@ -1,0 +1,67 @@
+"""Which file systems are believed to be stamped by the kernel's clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from proofq.workers import file_baseline
+from proofq.workers.clock import earliest_stamp_ns
+from proofq.workers.kernel_clock import KernelClock
+
+#: What a file system's clock says that goes by another one, rounds, or lags.
+OTHERS: dict[str, Callable[[], int]] = {
+    "rounded to seconds": lambda: time.time_ns() // 1_000_000_000 * 1_000_000_000,
+    "rounded up": lambda: -(-time.time_ns() // 10_000_000) * 10_000_000,
+    "behind": lambda: earliest_stamp_ns() - 1,
+    "ahead": lambda: time.time_ns() + 1_000_000_001,
+}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    """One on a file system of this host, open."""
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("stamp", OTHERS.values(), ids=OTHERS)
+def test_another_clock_is_not_taken_for_the_kernels(directory: int, stamp: Callable[[], int]) -> None:
+    """Nor believed later."""
+    clock = KernelClock()
+    assert not clock.stamps(directory, 1, stamp)
+    assert not clock.stamps(directory, 1, stamp)
+
+
+def test_a_device_is_asked_once_a_minute(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each by itself."""
+    clock, asked = KernelClock(), []
+
+    def stamp() -> int:
+        asked.append(time.time_ns() | 1)
+        return asked[-1]
+
+    assert [clock.stamps(directory, device, stamp) for device in (1, 1, 2, 2)] == [True] * 4
+    assert len(asked) == 2
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 61)
+    assert clock.stamps(directory, 1, stamp)
+    assert len(asked) == 3
+
+
+def test_a_local_file_system_is_asked_without_making_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second target on."""
+    before = file_baseline.take(str(tmp_path / "a"), "h")
+    if before.marker != "kernel":
+        pytest.skip("what tests write here is not stamped by the kernel")
+    monkeypatch.setattr(file_baseline, "_nameless_file", partial(pytest.fail, "a file was made"))
+    again = file_baseline.take(str(tmp_path / "b"), "h")
+    file_baseline.await_tick(*file_baseline.ticks_of({"files": [again.to_dict()]}, "h")[0])
+    (tmp_path / "b").touch()
+    assert (tmp_path / "b").stat().st_ctime_ns > again.marker_ctime_ns > before.marker_ctime_ns
