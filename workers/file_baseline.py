@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from proofq.policies.agent import JSON
 from proofq.policies.freshness import FileRecord
@@ -30,6 +30,10 @@ MAX_TICK_WAIT_S = 5.0
 _POLL_S = 0.0002
 _READ_TRIES = 3
 
+#: Where a marker is from: a file made on the target's file system, the kernel's clock where that stamps its files
+#: ("raised": it stamps nothing so early any more), or this host's where nothing could be made there.
+Source: TypeAlias = Literal["file system", "kernel", "raised", "host"]
+
 
 @dataclass(frozen=True)
 class FileBaseline:
@@ -39,9 +43,7 @@ class FileBaseline:
     host: str
     record: FileRecord
     marker_ctime_ns: int
-    #: Where the marker is from: a file made on the target's file system, the kernel's clock where that stamps its
-    #: files, or this host's clock where nothing could be made there.
-    marker: Literal["file system", "kernel", "host"]
+    marker: Source
     #: The nearest directory that existed, and its device: gone or another one later means a lost mount.
     anchor: str
     anchor_dev: int
@@ -83,7 +85,9 @@ def _take(path: str, host: str) -> FileBaseline:
     seen = _anchor(anchor)
     # The record first: what somebody else writes between the two is then no newer than the marker.
     if seen.by_kernel:
-        return FileBaseline(path, host, record, latest_stamp_ns(), "kernel", anchor, seen.device, seen.network)
+        marker = latest_stamp_ns()
+        source: Source = "raised" if _kernel_clock.raised_past(marker) else "kernel"
+        return FileBaseline(path, host, record, marker, source, anchor, seen.device, seen.network)
     marker, now, source = _marker(chain([anchor], directories))
     if seen.network or source == "host":
         # Looked at here, under a proof's deadline: a server may hang, and another clock is waited for as it is read.
@@ -96,7 +100,7 @@ def ticks_of(baseline: Mapping[str, Any], host: str) -> list[Tick]:
     return [
         (each["anchor"] if each["marker"] == "file system" else "", each["marker_ctime_ns"])
         for each in baseline.get("files", ())
-        if each["host"] == host and each["marker"] != "host" and not each["network"]
+        if each["host"] == host and each["marker"] in ("file system", "kernel") and not each["network"]
     ]
 
 
@@ -128,7 +132,7 @@ def now_at(directory: str) -> int:
 def anchor_is_lost(baseline: FileBaseline) -> bool:
     """Tell whether the directory that held the target, or would have, is no longer the one it was."""
     try:
-        return Path(baseline.anchor).stat().st_dev != baseline.anchor_dev
+        return statx.of_path(baseline.anchor).st_dev != baseline.anchor_dev
     except OSError:
         return True
 
@@ -148,9 +152,11 @@ def _record(path: str) -> FileRecord:
 def _ancestors(path: str) -> Iterator[str]:
     """Yield the directories above `path` that exist, nearest first, as far as they are on one file system."""
     device = None
-    for directory in Path(path).parents:
+    directory = path
+    while directory != "/":
+        directory = directory.rpartition("/")[0] or "/"
         try:
-            seen = directory.stat()
+            seen = statx.of_path(directory)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -160,10 +166,10 @@ def _ancestors(path: str) -> Iterator[str]:
         device = seen.st_dev if device is None else device
         if seen.st_dev != device:
             return
-        yield str(directory)
+        yield directory
 
 
-def _marker(directories: Iterable[str]) -> tuple[int, Callable[[], int], Literal["file system", "host"]]:
+def _marker(directories: Iterable[str]) -> tuple[int, Callable[[], int], Source]:
     """Give what the file system's clock says now and a reader of it; this host's where nothing can be made there."""
     for directory in directories:
         for make in (_nameless_file, _named_file):
@@ -213,14 +219,10 @@ class _Anchor:
 
 def _anchor(directory: str) -> _Anchor:
     """Whose clock stamps what is made in a directory, and who else may see that."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        device = os.fstat(descriptor).st_dev
-        network = statx.on_network(descriptor)
-        by_kernel = False
-        with suppress(OSError):
-            new = partial(_ctime_of_new, partial(_nameless_file, directory))
-            by_kernel = not network and _kernel_clock.stamps(descriptor, device, new)
-        return _Anchor(device, network, by_kernel)
-    finally:
-        os.close(descriptor)
+    device = statx.of_path(directory).st_dev
+    network = statx.on_network(directory)
+    by_kernel = False
+    with suppress(OSError):
+        new = partial(_ctime_of_new, partial(_nameless_file, directory))
+        by_kernel = not network and _kernel_clock.stamps(directory, device, new)
+    return _Anchor(device, network, by_kernel)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from proofq.workers import file_baseline
-from proofq.workers.clock import earliest_stamp_ns
+from proofq.workers.clock import earliest_stamp_ns, latest_stamp_ns
 from proofq.workers.kernel_clock import KernelClock
+from tests.files import await_ticks
 
 #: What a file system's clock says that goes by another one, rounds, or lags.
 OTHERS: dict[str, Callable[[], int]] = {
@@ -58,10 +59,45 @@ def test_a_device_is_asked_once_a_minute(directory: int, monkeypatch: pytest.Mon
 def test_a_local_file_system_is_asked_without_making_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the second target on."""
     before = file_baseline.take(str(tmp_path / "a"), "h")
-    if before.marker != "kernel":
+    if before.marker not in ("kernel", "raised"):
         pytest.skip("what tests write here is not stamped by the kernel")
     monkeypatch.setattr(file_baseline, "_nameless_file", partial(pytest.fail, "a file was made"))
     again = file_baseline.take(str(tmp_path / "b"), "h")
-    file_baseline.await_tick(*file_baseline.ticks_of({"files": [again.to_dict()]}, "h")[0])
+    await_ticks({"files": [again.to_dict()]}, "h")
     (tmp_path / "b").touch()
     assert (tmp_path / "b").stat().st_ctime_ns > again.marker_ctime_ns > before.marker_ctime_ns
+
+
+def test_a_stamp_past_the_marker_is_heeded_by_every_file_from_then_on(tmp_path: Path) -> None:
+    """200 first writes right after it, no tick in between, on a disk as in memory."""
+    clock = KernelClock()
+    if not clock.raised_past(latest_stamp_ns()):
+        pytest.skip("this kernel stamps at its ticks alone")
+    for number in range(200):
+        marker_ns = latest_stamp_ns()
+        assert clock.raised_past(marker_ns)
+        path = tmp_path / str(number)
+        path.touch()
+        assert path.stat().st_ctime_ns > marker_ns, number
+
+
+@pytest.mark.parametrize("stamps", ["at ticks", "nobody may"])
+def test_where_no_stamp_comes_between_two_ticks_the_agents_process_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stamps: str
+) -> None:
+    """A kernel before 6.13, or one that refuses."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(file_baseline, "_kernel_clock", KernelClock())
+    monkeypatch.setattr(os, "utime", refused if stamps == "nobody may" else lambda _: None)
+    before = file_baseline.take(str(tmp_path / "a"), "h")
+    monkeypatch.undo()
+    if before.marker != "kernel":
+        pytest.skip("what tests write here is not stamped by the kernel")
+    ticks = file_baseline.ticks_of({"files": [before.to_dict()]}, "h")
+    assert ticks == [("", before.marker_ctime_ns)]
+    file_baseline.await_tick(*ticks[0])
+    (tmp_path / "a").touch()
+    assert (tmp_path / "a").stat().st_ctime_ns > before.marker_ctime_ns
