@@ -184,11 +184,11 @@ class ForkLoop:
 
     def _fork_ahead(self) -> None:
         try:
-            pid = self._standby.fill()
+            while self._standby.short:
+                pid = self._standby.fill()
+                self._children[pid] = Child(0, pid)
         except OSError:
             self._standby.give_up()
-        else:
-            self._children[pid] = Child(0, pid)
 
     def _fork_on_stage(self, body: Mapping[str, Any], fds: list[int]) -> int:
         private = {body["report"]} if body["payload"] is None else {body["report"], body["payload"]}

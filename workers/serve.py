@@ -55,7 +55,7 @@ _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 ALIVE_AGAIN_S = 5.0
 
 #: Children forked ahead of their attempts, at most: more are only wanted where several leases come at once.
-MAX_STANDBY = 2
+MAX_STANDBY = 4
 DESCRIBE = "proofq.workers.serve:describe"
 
 

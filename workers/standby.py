@@ -44,6 +44,7 @@ class Standby:
         self._agents = agents
         self._waiting: deque[_Waiting] = deque()
         self._used = False
+        self._filling = False
 
     def give_up(self) -> None:
         """None can be forked now: the next attempt that could have used one is when to try again."""
@@ -51,8 +52,16 @@ class Standby:
 
     @property
     def short(self) -> bool:
-        """Whether one more is to be forked, once there is time."""
-        return self._used and len(self._waiting) < self._wanted
+        """Whether one more is to be forked: as many as are wanted, and then none until half of them are gone.
+
+        What the forkserver touches after a fork it copies page by page, and after the next fork again: of several in a
+        row only the last one costs that.
+        """
+        if len(self._waiting) * 2 <= self._wanted:
+            self._filling = True
+        elif len(self._waiting) >= self._wanted:
+            self._filling = False
+        return self._used and self._filling
 
     def fill(self) -> int:
         """Fork one more; its pid. Raises OSError."""

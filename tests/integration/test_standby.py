@@ -63,6 +63,24 @@ def _ended(running: Running) -> int:
     return running.pid
 
 
+def test_they_are_forked_several_in_a_row() -> None:
+    """Nobody takes the place of the first that is gone, but two come once half of them are."""
+    bench = Bench(replace(config(), standby=4))
+    try:
+        _ended(bench.function("nothing"))
+        until(lambda: len(waiting(bench)) == 4, 10, "a full standby")
+        first = waiting(bench)
+        served = {_ended(bench.function("nothing"))}
+        # An order and an answer later the forkserver has had time for it.
+        _ended(bench.command("true"))
+        assert waiting(bench) == first - served
+        served.add(_ended(bench.function("nothing")))
+        until(lambda: len(waiting(bench)) == 4, 10, "a full standby again")
+        assert waiting(bench) > first - served
+    finally:
+        bench.spawner.close()
+
+
 def test_each_serves_one_attempt(bench: Bench) -> None:
     """Attempts one after the other run in those that waited, none twice, under the name of any other child."""
     served = []
