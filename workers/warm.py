@@ -163,13 +163,14 @@ class WarmPool:
     def _take(self, late: Callable[[], object]) -> _Warm | None:
         """One that was idle; None where the caller may start one, which counts as living."""
         with self._changed:
-            if self._live:
-                # One that is busy, or comes up, mostly has answered before another one would be up.
-                self._changed.wait_for(lambda: self._idle, UP_S if self._fresh else SOON_S)
-            is_full = not self._idle and self._live >= self._size
-        if is_full:
+            waits = bool(self._live) and not self._changed.wait_for(lambda: self._idle, AT_ONCE_S)
+        if waits:
             late()
         with self._changed:
+            if waits:
+                # One that is busy, or comes up, mostly has answered before another one would be up.
+                soon_s = UP_S if self._fresh else SOON_S
+                self._changed.wait_for(lambda: self._idle, soon_s - AT_ONCE_S)
             self._changed.wait_for(lambda: self._idle or self._live < self._size)
             if self._idle:
                 warm = self._idle.pop()
@@ -192,9 +193,11 @@ class WarmPool:
             keep = warm is not None and warm.answered < self._recycle_after and not self._closed
             if warm is not None and keep:
                 self._idle.append(warm)
+                self._changed.notify()
             else:
                 self._live -= 1
-            self._changed.notify()
+                # Of those that wait some wait for one that is idle, and would let the room go by.
+                self._changed.notify_all()
         if not keep:
             _ended(warm)
 

@@ -9,14 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proofq.policies.agent import Proof
+from proofq.workers import warm as warm_pool
 from proofq.workers.verify import Question, Verifier
-from proofq.workers.warm import Started
+from proofq.workers.warm import Started, Unanswered, WarmPool
 from proofq.workers.wire import Channel
 from tests.files import await_ticks
 from tests.verifiers import HOST, VerifierProcesses, no_command, no_python, verifier
@@ -262,3 +264,76 @@ def test_who_waits_for_an_answer_is_told_so(warm: tuple[Verifier, VerifierProces
     prompt = [one.verify(claim, 20, lambda: late.append("prompt")).outcome for _ in range(20)]
     assert prompt == ["verified"] * 20
     assert late.count("prompt") < 20
+
+
+class Silent:
+    """Processes that answer only when the test says so."""
+
+    def __init__(self) -> None:
+        self.ends: list[Channel] = []
+
+    def start(self) -> Started:
+        ours, theirs = socket.socketpair()
+        self.ends.append(Channel(theirs))
+        self.ends[-1].send({"id": 0, "ready": True})
+        return Started(ours, lambda: None)
+
+    def answer(self, end: Channel) -> None:
+        """What it is asked next."""
+        end.send({"id": next(iter(end.receive(10))).body["id"]})
+
+
+def test_who_waits_for_a_busy_one_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before another one is started, too: a claim that is kept back must not wait for that."""
+    monkeypatch.setattr(warm_pool, "SOON_S", 600.0)
+    monkeypatch.setattr(warm_pool, "UP_S", 600.0)
+    processes, told = Silent(), threading.Event()
+    pool = WarmPool(processes.start)
+    threads = [threading.Thread(target=pool.ask, args=({}, 60, late), daemon=True) for late in (int, told.set)]
+    threads[0].start()
+    until(lambda: processes.ends, 10, "the first one")
+    threads[1].start()
+    assert told.wait(10)
+    for _ in threads:
+        processes.answer(processes.ends[0])
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(processes.ends) == 1
+    pool.close()
+
+
+def _waits(pool: WarmPool, count: int) -> bool:
+    """Whether so many wait for a process, by what Python's condition keeps of them."""
+    return len(vars(pool)["_changed"]._waiters) == count
+
+
+def test_the_room_of_one_that_died_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever may start another one, although somebody who may not has waited for longer."""
+    processes, told = Silent(), [threading.Event(), threading.Event()]
+    pool = WarmPool(processes.start, size=1)
+
+    def kills() -> None:
+        with pytest.raises(Unanswered, match="died of it twice"):
+            pool.ask({}, 60)
+
+    killer = threading.Thread(target=kills, daemon=True)
+    killer.start()
+    until(lambda: processes.ends, 10, "the first one")
+    others = [threading.Thread(target=pool.ask, args=({}, 60, late.set), daemon=True) for late in told]
+    for number, soon_s in enumerate((600.0, 0.0)):
+        monkeypatch.setattr(warm_pool, "SOON_S", soon_s)
+        monkeypatch.setattr(warm_pool, "UP_S", soon_s)
+        others[number].start()
+        assert told[number].wait(10)
+        until(partial(_waits, pool, number + 1), 10, "who waits")
+    for number in (0, 1):
+        until(lambda number=number: len(processes.ends) > number, 10, "another one")  # type: ignore[misc]
+        processes.ends[number].close()
+    until(lambda: len(processes.ends) == 3, 10, "one in the room of those that died")
+    for _ in others:
+        processes.answer(processes.ends[2])
+    for thread in (killer, *others):
+        thread.join(10)
+        assert not thread.is_alive()
+    pool.close()
