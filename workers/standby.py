@@ -29,6 +29,9 @@ NAME: Final = "proofq-standby"
 _CONTROL: Final = 3
 #: Longest message to a child; an attempt that has a longer one has a fork of its own.
 _MAX_BYTES: Final = 1024 * 1024
+#: Those that may die while they wait, between two attempts that could have used one: what kills the next as fast as it
+#: is forked, an out-of-memory killer say, must not have the forkserver do nothing else.
+MOST_LOST: Final = 10
 
 
 class _Waiting(NamedTuple):
@@ -45,6 +48,7 @@ class Standby:
         self._waiting: deque[_Waiting] = deque()
         self._used = False
         self._filling = False
+        self._lost = 0
 
     def give_up(self) -> None:
         """None can be forked now: the next attempt that could have used one is when to try again."""
@@ -81,7 +85,7 @@ class Standby:
         """Give an attempt to the one that has waited longest; its pid, None where there is none."""
         if self._agents is None or body["kind"] != "function" or body["runner"] != child.RUN_AGENT:
             return None
-        self._used = True
+        self._used, self._lost = True, 0
         while self._waiting:
             one = self._waiting.popleft()
             taken = one.channel.offer(dict(body), fds)
@@ -96,6 +100,9 @@ class Standby:
         for one in [one for one in self._waiting if one.pid == pid]:
             self._waiting.remove(one)
             one.channel.close()
+            self._lost += 1
+        if self._lost > MOST_LOST:
+            self.give_up()
 
 
 def _await_part(control: socket.socket, agents: Agents) -> tuple[Stage, Callable[[], int]]:

@@ -126,6 +126,24 @@ def test_the_killed_are_replaced(bench: Bench) -> None:
     _full(bench)
 
 
+def test_what_kills_them_all_is_not_fed(bench: Bench) -> None:
+    """Whatever dies as fast as it is forked is forked no more, until an attempt comes that could have used one."""
+    killed = set[int]()
+    while len(killed) <= standby.MOST_LOST:
+        for pid in until(lambda: waiting(bench) - killed, 10, "another one"):
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    for _ in range(4 * STANDBY):
+        # Each time that it has nothing to read it would fork one.
+        _ended(bench.command("/bin/true"))
+        for pid in waiting(bench) - killed:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    assert len(killed) <= standby.MOST_LOST + 1 + STANDBY
+    _ended(bench.function("nothing"))
+    _full(bench)
+
+
 def test_they_die_with_the_forkserver(bench: Bench) -> None:
     """None is left that waits for a part from nobody."""
     ready = sorted(_full(bench))
