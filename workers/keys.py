@@ -1,7 +1,7 @@
 """Every Redis key: its name, type, who writes it, and how long it lives. No other file spells a key.
 
 Ours start with ``proofq:``; RQ's keep RQ's names (rq 2.12), since people who only know RQ look there. The Lua scripts
-get the same names through `lua_prelude`.
+get the same names, put in by `script_text`.
 """
 
 from __future__ import annotations
@@ -231,11 +231,6 @@ def queue_of(lane: str, agent: str) -> str:
     return f"{lane}.{agent}"
 
 
-def lua_prelude() -> str:
-    """The same names as a Lua table `K`, put before every script."""
-    names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}
-    fields = ", ".join(f'{name} = "{value}"' for name, value in sorted(names.items()))
-    registry = ", ".join(f'{status} = "{value}"' for status, value in sorted(RQ_REGISTRY.items()))
-    parked = ", ".join(f'{status} = "{value}"' for status, value in sorted(RQ_PARKED.items()))
-    tables = f"local RQ_REGISTRY = {{ {registry} }}\nlocal RQ_PARKED = {{ {parked} }}\n"
-    return f"local K = {{ {fields} }}\n{tables}"
+def names() -> dict[str, str]:
+    """What the scripts know as `K.TASK` and so on."""
+    return {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}

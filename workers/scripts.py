@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import redis
 
-from proofq.policies import gate, layout
-from proofq.policies.agent import Provider
-from proofq.policies.lifecycle import DEFERRED, NUMBERS, RQ_STATUS, SUCCESS, TABLE, TERMINAL
-from proofq.workers import keys
+from proofq.policies import layout
+from proofq.workers import script_text
 from proofq.workers.errors import Error, OtherLayout, RedisUnavailable
 from proofq.workers.own_connection import OwnConnection
 
@@ -42,15 +39,6 @@ NAMES: Final = (
     "gate",
     "spend",
 )
-
-#: The functions that a script needs beside those of common.lua, by the names of their files.
-PARTS: Final[Mapping[str, Sequence[str]]] = {
-    "lease": ("gates", "caps", "turns", "leasing"),
-    "settle": ("gates", "incidents", "caps", "keeping", "settling", "turns", "leasing"),
-    "mend": ("caps",),
-    "incident": ("incidents",),
-    "gate": ("gates",),
-}
 
 Argument = str | bytes | int
 
@@ -101,29 +89,9 @@ class RedisRunner:
     """
 
     def __init__(self, client: redis.Redis, *, own_connections: bool = False) -> None:
-        folder = files("proofq.workers") / "lua"
-        status = ", ".join(f'{state} = "{rq}"' for state, rq in RQ_STATUS.items())
-        prelude = keys.lua_prelude() + f"local RQ_STATUS = {{ {status} }}\n"
-        numbers = ", ".join(f"{state} = {number}" for state, number in NUMBERS.items())
-        prelude += f"local STATE_NUMBER = {{ {numbers} }}\n"
-        for name, states in (("SUCCESS", SUCCESS), ("TERMINAL", TERMINAL)):
-            prelude += f"local {name} = {{ {', '.join(f'{state} = true' for state in sorted(states))} }}\n"
-        released = TABLE[DEFERRED, "release"]
-        prelude += f'local FOLLOWER = {{ waits = "{DEFERRED}", released = "{released}" }}\n'
-        prelude += f'local LAYOUT = {{ major = "{layout.MAJOR}", minor = {layout.MINOR} }}\n'
-        unsaid = {
-            "probe_ms": 1000 * Provider("").probe_s,
-            "ramp_ms": 1000 * gate.RAMP_S,
-            "hark_ms": 1000 * gate.HARK_S,
-            "crumbs": gate.CRUMBS,
-        }
-        prelude += f"local GATE = {{ {', '.join(f'{name} = {number:.0f}' for name, number in unsaid.items())} }}\n"
         self._client = client
         self._own = threading.local() if own_connections else None
-        self._scripts = {}
-        for name in NAMES:
-            parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("common", *PARTS.get(name, ()), name)]
-            self._scripts[name] = client.register_script(prelude + "".join(parts))
+        self._scripts = {name: client.register_script(script_text.text(name)) for name in NAMES}
 
     def __call__(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
         try:

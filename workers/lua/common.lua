@@ -1,4 +1,5 @@
--- Shared by every script; put after the names (K, RQ_REGISTRY, RQ_STATUS, STATE_NUMBER) that keys.py and lifecycle.py generate.
+-- Shared by the scripts; script_text.py gives each what it uses of this file, and puts in names (K.TASK, RQ_STATUS). So at
+-- the start of a line stands a comment or the `local` of a definition here, and nothing else.
 -- A script is atomic but not rolled back: it reads and checks types first and writes last. Every answer is a list whose
 -- first element is a word.
 
