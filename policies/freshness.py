@@ -48,8 +48,10 @@ class FileRecord:
     @classmethod
     def from_dict(cls, data: Mapping[str, JSON]) -> FileRecord:
         """Read what `to_dict` gave; unknown keys of a newer writer are left out."""
-        names = {each.name for each in fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in names})
+        return cls(**{key: value for key, value in data.items() if key in _FIELDS})
+
+
+_FIELDS = frozenset(each.name for each in fields(FileRecord))
 
 
 @dataclass(frozen=True)

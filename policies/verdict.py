@@ -126,6 +126,9 @@ class _Cutter:
 
     def cut(self, value: JSON, depth: int) -> JSON:
         self.left -= 1
+        # Most evidence is short text.
+        if type(value) is str:
+            return _text(value)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
@@ -163,6 +166,8 @@ class _Cutter:
 
 
 def _text(value: object) -> str:
+    if type(value) is str and len(value) <= MAX_TEXT and value.isascii():
+        return value
     try:
         text = value if isinstance(value, str) else repr(value)
     except Exception:  # noqa: BLE001

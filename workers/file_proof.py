@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from proofq.policies.agent import JSON
 from proofq.policies.freshness import FileRecord, Fresh, content_changed, fresh
@@ -28,7 +29,7 @@ def check(
     """
     if baseline is None:
         return _cannot_tell(options, "there is no record of the file from before the attempt")
-    result = _told(options, lambda: _prove(options, baseline, must_change))
+    result = _told(options, partial(_prove, options, baseline, must_change))
     if baseline.host == host or (result.outcome == "verified" and _is_shared(result, baseline)):
         return result
     return _cannot_tell(options, f"the attempt ran on {baseline.host}, its file cannot be seen from {host}")
@@ -36,7 +37,7 @@ def check(
 
 def holds(options: Mapping[str, JSON]) -> ProofResult:
     """Tell whether a regular file with the declared content stands there now, whoever wrote it. Never raises."""
-    return _told(options, lambda: _hold(options))
+    return _told(options, partial(_hold, options))
 
 
 def _prove(options: Mapping[str, JSON], baseline: FileBaseline, must_change: bool) -> ProofResult:

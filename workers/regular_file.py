@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from dataclasses import dataclass, replace
+from typing import Final
 
 from proofq.policies.freshness import FileKind, FileRecord
 from proofq.workers import statx
@@ -41,6 +43,11 @@ class Content:
     network: bool = False
 
 
+#: What most baselines say.
+ABSENT: Final = FileRecord("absent")
+_NOTHING: Final = Content(ABSENT)
+
+
 def read(path: str, needle: bytes = b"", keep_bytes: int = 0) -> Content:
     """Read the whole file once: its record with digest, whether `needle` is in it, and its bytes.
 
@@ -51,7 +58,7 @@ def read(path: str, needle: bytes = b"", keep_bytes: int = 0) -> Content:
     try:
         opened = _open(path)
         if isinstance(opened, str):
-            return Content(FileRecord(opened))
+            return _NOTHING if opened == "absent" else Content(FileRecord(opened))
         try:
             return _read_open(opened, needle, keep_bytes)
         finally:
@@ -65,7 +72,7 @@ def record_without_content(path: str) -> FileRecord:
     try:
         seen = os.lstat(_checked(path))
     except (FileNotFoundError, NotADirectoryError):
-        return FileRecord("absent")
+        return ABSENT
     except OSError as error:
         raise _explained(error) from error
     kind = statx.kind_of(seen.st_mode)
@@ -76,12 +83,12 @@ def record_without_content(path: str) -> FileRecord:
 
 def _open(path: str) -> int | FileKind:
     # Looked at before it is opened: opening a device can already act on it.
-    kind = record_without_content(path).kind
-    if kind != "file":
-        return kind
     try:
+        seen = os.lstat(_checked(path))
+        if not stat.S_ISREG(seen.st_mode):
+            return statx.kind_of(seen.st_mode)
         return os.open(path, _OPEN)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "absent"
 
 
@@ -92,19 +99,31 @@ def _read_open(descriptor: int, needle: bytes, keep_bytes: int) -> Content:
     digest, search = hashlib.sha256(), _Search(needle)
     kept = bytearray() if 0 < start.size <= keep_bytes else None
     total = 0
-    while chunk := os.read(descriptor, min(_CHUNK_BYTES, start.size - total + 1)):
+    while chunk := os.read(descriptor, asked := min(_CHUNK_BYTES, start.size - total + 1)):
         total += len(chunk)
         digest.update(chunk)
-        search.feed(chunk)
+        if not search.found:
+            search.feed(chunk)
         if kept is not None:
             kept += chunk
-        if total > start.size:
+        if total > start.size or (total == start.size and len(chunk) < asked):
+            # All that there was, and the end was seen.
             break
-    if total != start.size or statx.status(descriptor) != start:
+    if total != start.size or _has_changed(start, os.fstat(descriptor)):
         raise Changing("the file changed while it was read")
     record = FileRecord("file", start.dev, start.inode, start.size, start.ctime_ns, start.btime_ns, digest.hexdigest())
     data = b"" if start.size == 0 else None if kept is None else bytes(kept)
     return Content(record, search.found, data, statx.on_network(descriptor))
+
+
+def _has_changed(start: statx.Status, end: os.stat_result) -> bool:
+    """By all that can change of an open file; whatever is done to it, its change time tells."""
+    return (end.st_ctime_ns, end.st_mtime_ns, end.st_size, end.st_mode) != (
+        start.ctime_ns,
+        start.mtime_ns,
+        start.size,
+        start.mode,
+    )
 
 
 def without_digest(record: FileRecord) -> FileRecord:
@@ -121,8 +140,6 @@ class _Search:
         self.found = not needle
 
     def feed(self, chunk: bytes) -> None:
-        if self.found:
-            return
         window = self._tail + chunk
         self.found = self._needle in window
         overlap = len(self._needle) - 1
@@ -133,7 +150,8 @@ def _checked(path: str) -> str:
     if not path.startswith("/"):
         raise BadPath(f"not an absolute path: {path!r}" if path else "the path is empty")
     try:
-        os.fsencode(path)
+        if not path.isascii():
+            os.fsencode(path)
     except UnicodeEncodeError as error:
         raise BadPath(f"a path that no file can have: {error.reason}") from error
     if "\0" in path:

@@ -13,15 +13,13 @@ from proofq.policies.freshness import FileKind
 _AT_EMPTY_PATH = 0x1000
 _BASIC_STATS_AND_BTIME = 0x7FF | 0x800
 _STATX_BTIME = 0x800
+_PER_S = 1_000_000_000
 
-# The fields of struct statx that are wanted, read at the offsets that the kernel's ABI fixes.
-_MASK = struct.Struct("=I")
-_MODE = struct.Struct("=H")
-_INO_SIZE = struct.Struct("=QQ")
-_TIME = struct.Struct("=qI")
-_DEVICE = struct.Struct("=II")
-_MASK_AT, _MODE_AT, _INO_SIZE_AT, _BTIME_AT, _CTIME_AT, _MTIME_AT, _DEVICE_AT = 0, 28, 32, 80, 96, 112, 136
+# The fields of struct statx that are wanted, at the offsets that the kernel's ABI fixes: mask, mode, inode, size, and
+# birth, change and modification time as seconds and nanoseconds, and the device.
+_FIELDS = struct.Struct("=I 24x H 2x QQ 32x qI 4x qI 4x qI 12x II")
 _STATX_BYTES = 256
+_Buffer = ctypes.c_char * _STATX_BYTES
 
 #: File systems whose files another host may see too, by the magic number of statfs(2). FUSE is left out: it
 #: may be either, and a proof then rather cannot tell.
@@ -68,23 +66,23 @@ def status(descriptor: int) -> Status:
     """Ask the kernel about an open file. Raises OSError."""
     if _statx is None:
         return _without_birth(os.fstat(descriptor))
-    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    buffer = _Buffer()
     if _statx(descriptor, b"", _AT_EMPTY_PATH, _BASIC_STATS_AND_BTIME, buffer) != 0:
         # Old kernels, seccomp filters and some FUSE servers have no statx; what fstat says they all know.
         return _without_birth(os.fstat(descriptor))
-    raw = buffer.raw
-    inode, size = _INO_SIZE.unpack_from(raw, _INO_SIZE_AT)
-    major, minor = _DEVICE.unpack_from(raw, _DEVICE_AT)
-    reported = _MASK.unpack_from(raw, _MASK_AT)[0] & _STATX_BTIME
+    mask, mode, inode, size, born_s, born_ns, changed_s, changed_ns, modified_s, modified_ns, major, minor = (
+        _FIELDS.unpack_from(buffer)
+    )
+    # A birth time of 0 is how file systems without one fill the field.
+    birth_ns = born_s * _PER_S + born_ns if mask & _STATX_BTIME else 0
     return Status(
-        mode=_MODE.unpack_from(raw, _MODE_AT)[0],
-        dev=os.makedev(major, minor),
-        inode=inode,
-        size=size,
-        mtime_ns=_nanoseconds(raw, _MTIME_AT),
-        ctime_ns=_nanoseconds(raw, _CTIME_AT),
-        # A birth time of 0 is how file systems without one fill the field.
-        btime_ns=(_nanoseconds(raw, _BTIME_AT) or None) if reported else None,
+        mode,
+        os.makedev(major, minor),
+        inode,
+        size,
+        modified_s * _PER_S + modified_ns,
+        changed_s * _PER_S + changed_ns,
+        birth_ns or None,
     )
 
 
@@ -111,7 +109,7 @@ def on_fuse(where: int | str) -> bool:
 def _magic_number(where: int | str) -> int | None:
     if _fstatfs is None:
         return None
-    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    buffer = _Buffer()
     failed = _statfs(os.fsencode(where), buffer) if isinstance(where, str) else _fstatfs(where, buffer)
     return None if failed else int(ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF)
 
@@ -125,11 +123,6 @@ _KINDS: dict[int, FileKind] = {
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
 }
-
-
-def _nanoseconds(raw: bytes, at: int) -> int:
-    seconds, nanoseconds = _TIME.unpack_from(raw, at)
-    return int(seconds * 1_000_000_000 + nanoseconds)
 
 
 def _without_birth(seen: os.stat_result) -> Status:

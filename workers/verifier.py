@@ -37,12 +37,14 @@ MAX_MEMORY_BYTES = 4 * 1024 * 1024 * 1024
 def serve(channel: Channel) -> None:
     """Answer requests in their order until the other side is gone."""
     channel.send({"id": 0, "ready": True})
-    for message in channel.receive():
-        number = message.body.get("id")
-        try:
-            channel.send({"id": number, **answer(message.body)})
-        except WireError as error:
-            channel.send({"id": number, "error": str(error)})
+    while not channel.eof:
+        channel.wait(None)
+        for message in channel.read():
+            number = message.body.get("id")
+            try:
+                channel.send({"id": number, **answer(message.body)})
+            except WireError as error:
+                channel.send({"id": number, "error": str(error)})
 
 
 def answer(request: Mapping[str, JSON]) -> dict[str, JSON]:

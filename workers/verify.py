@@ -246,10 +246,17 @@ def _absolute(question: Question) -> list[Proof]:
     for proof in question.proofs:
         key = _PATHS.get(proof.kind, "")
         path = str(proof.options.get(key, ""))
-        if path:
-            proof = replace(proof, options={**proof.options, key: str(Path(question.cwd, path))})
+        whole = _whole(question.cwd, path) if path else ""
+        if whole != path:
+            proof = replace(proof, options={**proof.options, key: whole})
         proofs.append(proof)
     return proofs
+
+
+def _whole(cwd: str, path: str) -> str:
+    """A path as it is below `cwd`; as it stands where it is absolute and plain."""
+    plain = path.startswith("/") and not any(odd in path for odd in ("//", "/./")) and not path.endswith(("/", "/."))
+    return path if plain else str(Path(cwd, path))
 
 
 def _request(operation: str, proof: Proof, timeout_s: float) -> dict[str, JSON]:

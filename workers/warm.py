@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from socket import socket
 
 from proofq.policies.agent import JSON
-from proofq.workers.wire import Channel, WireError
+from proofq.workers.wire import Channel, Message, WireError
 
 #: A process that has not said it is ready by then is killed. Generous: a busy host starts Python slowly.
 READY_WITHIN_S = 30.0
@@ -63,9 +63,10 @@ class _Warm:
                 self._ready = True
             number = self.answered + 1
             self._channel.send({**request, "id": number}, timeout_s=timeout_s)
-            if timeout_s > AT_ONCE_S and not self._channel.wait(AT_ONCE_S):
+            answer = self._at_once(number, min(AT_ONCE_S, timeout_s))
+            if answer is None:
                 late()
-            answer = self._receive(number, timeout_s)
+                answer = self._receive(number, max(0.0, timeout_s - AT_ONCE_S))
         except (OSError, WireError) as error:
             if isinstance(error, TimeoutError) and self._ready:
                 raise
@@ -79,12 +80,22 @@ class _Warm:
             self._started.kill()
         self._channel.close()
 
+    def _at_once(self, number: int, within_s: float) -> dict[str, JSON] | None:
+        if not self._channel.wait(within_s):
+            return None
+        messages = self._channel.read()
+        return _answer(messages[0], number) if messages else None
+
     def _receive(self, number: int, timeout_s: float) -> dict[str, JSON]:
         for message in self._channel.receive(timeout_s):
-            if message.body.get("id") != number:
-                raise WireError(f"an answer to {message.body.get('id')!r}, not to {number}")
-            return message.body
+            return _answer(message, number)
         raise WireError("it ended before it answered")
+
+
+def _answer(message: Message, number: int) -> dict[str, JSON]:
+    if message.body.get("id") != number:
+        raise WireError(f"an answer to {message.body.get('id')!r}, not to {number}")
+    return message.body
 
 
 class WarmPool:
@@ -98,7 +109,10 @@ class WarmPool:
         self._start = start
         self._size = size
         self._recycle_after = recycle_after
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        #: Threads that wait for a change.
+        self._waiting = 0
         # Fields below are guarded by it. Those that live are idle, lent, or about to be started.
         self._idle: list[_Warm] = []
         self._live = 0
@@ -143,7 +157,7 @@ class WarmPool:
 
     def warm_up(self) -> None:
         """Start one process before anybody asks; returns at once. Where none can be started, who asks is told."""
-        with self._changed:
+        with self._lock:
             self._live += 1
             self._fresh += 1
         warm = None
@@ -153,7 +167,7 @@ class WarmPool:
 
     def close(self) -> None:
         """Kill the idle processes, and the busy ones once they have answered."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
             self._live -= len(idle)
@@ -162,23 +176,35 @@ class WarmPool:
 
     def _take(self, late: Callable[[], object]) -> _Warm | None:
         """One that was idle; None where the caller may start one, which counts as living."""
-        with self._changed:
-            waits = bool(self._live) and not self._changed.wait_for(lambda: self._idle, AT_ONCE_S)
+        with self._lock:
+            if self._idle:
+                return self._lent()
+            waits = bool(self._live) and not self._wait_for(lambda: self._idle, AT_ONCE_S)
         if waits:
             late()
-        with self._changed:
+        with self._lock:
             if waits:
                 # One that is busy, or comes up, mostly has answered before another one would be up.
                 soon_s = UP_S if self._fresh else SOON_S
-                self._changed.wait_for(lambda: self._idle, soon_s - AT_ONCE_S)
-            self._changed.wait_for(lambda: self._idle or self._live < self._size)
+                self._wait_for(lambda: self._idle, soon_s - AT_ONCE_S)
+            self._wait_for(lambda: self._idle or self._live < self._size, None)
             if self._idle:
-                warm = self._idle.pop()
-                self._fresh += not warm.answered
-                return warm
+                return self._lent()
             self._live += 1
             self._fresh += 1
             return None
+
+    def _wait_for(self, come: Callable[[], object], timeout_s: float | None) -> bool:
+        self._waiting += 1
+        try:
+            return bool(self._changed.wait_for(come, timeout_s))
+        finally:
+            self._waiting -= 1
+
+    def _lent(self) -> _Warm:
+        warm = self._idle.pop()
+        self._fresh += not warm.answered
+        return warm
 
     def _new(self) -> _Warm:
         try:
@@ -188,12 +214,13 @@ class WarmPool:
 
     def _give_back(self, warm: _Warm | None, is_fresh: bool) -> None:
         """One that has answered; None for one that lives no more. `is_fresh`: it had answered nobody before."""
-        with self._changed:
+        with self._lock:
             self._fresh -= is_fresh
             keep = warm is not None and warm.answered < self._recycle_after and not self._closed
             if warm is not None and keep:
                 self._idle.append(warm)
-                self._changed.notify()
+                if self._waiting:
+                    self._changed.notify()
             else:
                 self._live -= 1
                 # Of those that wait some wait for one that is idle, and would let the room go by.

@@ -15,6 +15,7 @@ import select
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _CHUNK = 64 * 1024
 _ROOM = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 #: Made once: as a call's option each message would pay for an encoder of its own.
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder()
+# As plain numbers: an operation of the enums that they are takes longer than a system call.
+_NO_SIGNAL, _TRUNCATED, _CLOSED_AT_EXEC = map(int, (socket.MSG_NOSIGNAL, socket.MSG_CTRUNC, socket.MSG_CMSG_CLOEXEC))
 
 
 class WireError(Exception):
@@ -50,36 +54,48 @@ class Decoder:
 
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._bytes = bytearray()
+        #: The beginning of a frame, and how much of it there must be before there is more to do.
+        self._begun = bytearray()
+        self._wanted = 0
         self._fds: deque[int] = deque()
 
-    def feed(self, data: bytes, fds: Sequence[int] = ()) -> Iterator[Message]:
-        """Yield the messages that are complete now. Raises WireError; the stream is then of no more use."""
-        self._bytes += data
-        self._fds.extend(fds)
-        while (message := self._next()) is not None:
-            yield message
+    def feed(self, data: bytes, fds: Sequence[int] = ()) -> list[Message]:
+        """Give the messages that are complete now. Raises WireError; the stream is then of no more use."""
+        if fds:
+            self._fds.extend(fds)
+        if self._begun:
+            self._begun += data
+            if len(self._begun) < self._wanted:
+                return []
+            data = bytes(self._begun)
+            self._begun.clear()
+        messages: list[Message] = []
+        at, end, self._wanted = 0, len(data), _LENGTH.size
+        while end - at >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(data, at)
+            if length > self._max_bytes:
+                raise WireError(f"a frame of {length} bytes; at most {self._max_bytes} are taken")
+            begin = at + _LENGTH.size
+            if begin + length > end:
+                self._wanted = _LENGTH.size + length
+                break
+            at = begin + length
+            messages.append(self._message(data[begin:at]))
+        if at < end:
+            self._begun += data[at:]
+        return messages
 
     def close(self) -> None:
         """Close the descriptors that no message has claimed."""
         while self._fds:
             os.close(self._fds.popleft())
 
-    def _next(self) -> Message | None:
-        if len(self._bytes) < _LENGTH.size:
-            return None
-        (length,) = _LENGTH.unpack_from(self._bytes)
-        if length > self._max_bytes:
-            raise WireError(f"a frame of {length} bytes; at most {self._max_bytes} are taken")
-        end = _LENGTH.size + length
-        if len(self._bytes) < end:
-            return None
-        body = _parse(bytes(self._bytes[_LENGTH.size : end]))
-        del self._bytes[:end]
+    def _message(self, frame: bytes) -> Message:
+        body = _parse(frame)
         count = body.pop("fds", 0)
         if not isinstance(count, int) or not 0 <= count <= len(self._fds):
             raise WireError(f"a message names {count!r} descriptors, {len(self._fds)} came")
-        return Message(body, [self._fds.popleft() for _ in range(count)])
+        return Message(body, [self._fds.popleft() for _ in range(count)] if count else [])
 
 
 def encode(body: dict[str, Any], fd_count: int = 0, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
@@ -103,6 +119,7 @@ class Channel:
         self._max_bytes = max_bytes
         self._decoder = Decoder(max_bytes)
         self._unsent = bytearray()
+        self._readable: select.poll | None = None
         #: True once the other side is gone. What was received before is still given out.
         self.eof = False
 
@@ -113,6 +130,8 @@ class Channel:
     def close(self) -> None:
         """Close the socket and every descriptor that came in but was given to nobody."""
         self._decoder.close()
+        # Its descriptor's number may soon be another one's.
+        self._readable = None
         self._sock.close()
 
     def send(self, body: dict[str, Any], fds: Sequence[int] = (), timeout_s: float | None = None) -> None:
@@ -120,14 +139,21 @@ class Channel:
 
         `timeout_s` bounds each wait for room (None: no bound). After an error the channel is of no more use.
         """
-        frame = memoryview(encode(body, len(fds), self._max_bytes))
-        while frame:
+        frame = encode(body, len(fds), self._max_bytes)
+        sent = 0
+        if not fds:
+            # Mostly there is room for all of it.
+            with suppress(BlockingIOError):
+                sent = self._sock.send(frame, _NO_SIGNAL)
+        rest = memoryview(frame)[sent:]
+        while rest:
             try:
-                sent = self._sendmsg(frame, fds)
+                sent = self._sendmsg(rest, fds)
             except BlockingIOError:
-                self._wait(select.POLLOUT, timeout_s)
+                if not _poll(self._sock, select.POLLOUT).poll(None if timeout_s is None else timeout_s * 1000):
+                    raise TimeoutError(f"the other side took nothing for {timeout_s} s") from None
                 continue
-            frame, fds = frame[sent:], ()
+            rest, fds = rest[sent:], ()
 
     def offer(self, body: dict[str, Any], fds: Sequence[int] = ()) -> bool:
         """Send one message if all of it goes at once. After a False the channel is of no more use."""
@@ -180,34 +206,29 @@ class Channel:
     def receive(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Yield messages until the other side is gone. Raises TimeoutError when none comes in time."""
         while not self.eof:
-            self._wait(select.POLLIN, timeout_s)
+            if not self.wait(timeout_s):
+                raise TimeoutError(f"the other side did nothing for {timeout_s} s")
             yield from self.read()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether something can be read by then."""
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
-
-    def _wait(self, event: int, timeout_s: float | None) -> None:
-        poll = select.poll()
-        poll.register(self._sock, event)
-        if not poll.poll(None if timeout_s is None else timeout_s * 1000):
-            raise TimeoutError(f"the other side did nothing for {timeout_s} s")
+    def wait(self, timeout_s: float | None) -> bool:
+        """Whether something can be read by then (None: wait for ever)."""
+        if self._readable is None:
+            self._readable = _poll(self._sock, select.POLLIN)
+        return bool(self._readable.poll(None if timeout_s is None else timeout_s * 1000))
 
     def _sendmsg(self, data: memoryview, fds: Sequence[int]) -> int:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        return self._sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        return self._sock.sendmsg([data], rights, _NO_SIGNAL)
 
     def _recvmsg(self) -> tuple[bytes, list[int]]:
-        data, rights, flags, _ = self._sock.recvmsg(_CHUNK, _ROOM, socket.MSG_CMSG_CLOEXEC)
-        if not rights and not flags & socket.MSG_CTRUNC:
+        data, rights, flags, _ = self._sock.recvmsg(_CHUNK, _ROOM, _CLOSED_AT_EXEC)
+        if not rights and not flags & _TRUNCATED:
             return data, []
         fds = array.array("i")
         for level, kind, payload in rights:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-        if flags & socket.MSG_CTRUNC:
+        if flags & _TRUNCATED:
             for descriptor in fds:
                 os.close(descriptor)
             raise WireError("descriptors were lost on the way: too many files are open")
@@ -216,9 +237,17 @@ class Channel:
 
 def _parse(frame: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(frame.decode("utf-8"))
+        text = frame.decode("utf-8")
+        # Without the white space around it, for which `json.loads` looks.
+        body, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise WireError(f"a frame that is no JSON: {error}") from error
-    if not isinstance(body, dict):
+    if end != len(text) or not isinstance(body, dict):
         raise WireError("a frame that is no JSON object")
     return body
+
+
+def _poll(sock: socket.socket, event: int) -> select.poll:
+    poll = select.poll()
+    poll.register(sock, event)
+    return poll
