@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from proofq.workers.fork import fresh_interpreter
+from proofq.workers.interpreter import fresh_interpreter
 from proofq.workers.verify import Verifier
 from proofq.workers.warm import Started
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import proofq
 from proofq.policies import layout
-from proofq.workers import connection, fleet, preload, project, session, sinks, statedir, statx
+from proofq.workers import connection, fleet, layout_found, preload, project, session, sinks, statedir, statx
 from proofq.workers.errors import Error
 from proofq.workers.project import Project
 from proofq.workers.session import Session
@@ -266,7 +266,7 @@ def _scripts(opened: Session) -> tuple[bool, str]:
 
 def _layout(opened: Session) -> tuple[bool, str]:
     """That this version may work on what Redis holds; and which others do."""
-    fleet.check_layout(opened.store)
+    layout_found.check(opened.store.client)
     alive = [one for one in fleet.owners(opened.store) if one.alive]
     shown = f"layout {layout.VERSION}, proofq {proofq.__version__}"
     if not alive:

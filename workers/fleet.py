@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from proofq.policies import layout
 from proofq.workers import keys, pausing
-from proofq.workers.errors import OtherLayout
 from proofq.workers.reading import reading
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
@@ -128,19 +126,6 @@ def declares_otherwise(store: Store, agent: str, version: str) -> bool:
 
 def _second(said: bytes) -> float:
     return float(said) if said.isdigit() else 0.0
-
-
-def check_layout(store: Store) -> None:
-    """Raises OtherLayout where Redis holds what is laid out for another major version of proofq."""
-    with reading(keys.LAYOUT):
-        row = store.client.hgetall(keys.LAYOUT)
-    major = row.get(b"major", b"").decode("utf-8", "replace")
-    if major in ("", str(layout.MAJOR)):
-        return
-    with reading(keys.TASKS):
-        left = store.client.zcard(keys.TASKS) + store.client.zcard(keys.OWNERS)
-    if left:
-        raise OtherLayout(layout.refusal(major, row.get(b"release", b"").decode("utf-8", "replace")))
 
 
 def suspension(store: Store) -> Suspension | None:

@@ -9,7 +9,6 @@ import json
 import os
 import resource
 import signal
-import sys
 import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -161,11 +160,6 @@ def _raise_oom_score() -> None:
     descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     os.write(descriptor, _OOM_SCORE)
     os.close(descriptor)
-
-
-def fresh_interpreter(module: str, *args: str) -> list[str]:
-    """The command line of a new Python that runs a module of ours, with nothing of the current directory in it."""
-    return [sys.executable, "-P", "-m", module, *args]
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from proofq.workers import child as child_process
 from proofq.workers import proctree, reused_child
-from proofq.workers.fork import Stage, execute, fork, fresh_interpreter, memory_file
+from proofq.workers.fork import Stage, execute, fork, memory_file
 from proofq.workers.guard import OWNER_VARIABLE, PULSE_S, Watchdog
+from proofq.workers.interpreter import fresh_interpreter
 from proofq.workers.reuse import Pool
 from proofq.workers.standby import Standby
 

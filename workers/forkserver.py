@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from proofq.workers import proctree
 from proofq.workers.child import set_streams
 from proofq.workers.clock import SystemClock
-from proofq.workers.fork import fresh_interpreter, memory_file
+from proofq.workers.fork import memory_file
 from proofq.workers.forkloop import ForkLoop
+from proofq.workers.interpreter import fresh_interpreter
 from proofq.workers.preload import Agents, Preload, ThreadWatch
 from proofq.workers.wire import Channel
 

@@ -10,10 +10,13 @@ from typing import Any
 
 from proofq.workers import proctree
 from proofq.workers.proctree import ProcessId
-from proofq.workers.reaper import StillAlive
 
 #: Environment variable of every process below a forkserver; its value begins with the owner's id.
 MARKER = "PROOFQ_OWNER"
+
+
+class StillAlive(Exception):
+    """Processes would not die (a sleep in the kernel, say): what they hold is left alone for now."""
 
 
 @cache

@@ -1,31 +1,15 @@
-"""A worker's lane, served by one supervisor or by several that share its slots: how they are cut, and shown as one."""
+"""A worker's lane, served by one supervisor or by several that share its slots, shown as one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from typing import Final
 
 from proofq.workers.fleet import FULL, SUSPENDED, Owner
 
 #: A lane is in the first of these states that one of its supervisors is in.
 _ORDER: Final = ("starting", "draining", FULL, SUSPENDED, "ready")
-
-
-@dataclass(frozen=True)
-class Share:
-    """The slots of one supervisor: `count` of them, numbered from `first` within the lane."""
-
-    first: int
-    count: int
-
-
-def shares(slots: int, supervisors: int) -> list[Share]:
-    """As even as it goes; no supervisor without a slot."""
-    parts = min(slots, supervisors)
-    cuts = [slots * part // parts for part in range(parts + 1)] if parts else []
-    return [Share(low, high - low) for low, high in pairwise(cuts)]
 
 
 def merged(owners: Iterable[Owner]) -> list[Owner]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from proofq.policies import declaration, toml_lines
+from proofq.policies import declaration, phrases, toml_lines
 from proofq.policies.agent import AgentSpec, DeclarationProblem, Provider
 from proofq.workers import adapter_plugins, modules, schema_files
 from proofq.workers.declare import Agent, declared
@@ -113,6 +113,8 @@ def preload(argument: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
     sys.path[:] = [folder for folder in sys.path if folder != argument["root"]]
     config = argument["config_path"]
     project = _load(Path(argument["root"]), None if config is None else Path(config), os.environ, None, True)
+    # What each child that fails would do again.
+    phrases.prepare()
     if project.providers:
         # For `ctx.call`: here once, instead of in each attempt that calls.
         importlib.import_module("proofq.workers.calling")

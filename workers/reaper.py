@@ -17,6 +17,7 @@ from proofq.workers import fleet, keys
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import UnknownTask
 from proofq.workers.followers import Followers
+from proofq.workers.host import StillAlive
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease, Task
 from proofq.workers.rounds import Rounds
@@ -30,10 +31,6 @@ log = logging.getLogger(__name__)
 #: many queues in one step: some ten microseconds each.
 PARKED_EVERY_S: Final = 5.0
 PARKED_PIECE: Final = 50
-
-
-class StillAlive(Exception):
-    """Processes would not die (a sleep in the kernel, say): what they hold is left alone for now."""
 
 
 class Host(Protocol):

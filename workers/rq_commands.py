@@ -11,9 +11,9 @@ from typing import Any, Final
 from proofq.workers import keys
 from proofq.workers.door import Door, Event
 from proofq.workers.errors import Error
-from proofq.workers.lanes import Share
 from proofq.workers.owner import Held, Owner
 from proofq.workers.rq_rows import shown
+from proofq.workers.shares import Share
 
 log = logging.getLogger(__name__)
 

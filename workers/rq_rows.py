@@ -12,10 +12,10 @@ from typing import Final
 
 from proofq.policies.lifecycle import SUCCESS
 from proofq.workers import host, keys, rq_view
-from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.rounds import Rounds
+from proofq.workers.shares import Share
 from proofq.workers.store import Store
 
 #: Seconds between two writings, and until rows that nobody writes any more expire.

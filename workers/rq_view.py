@@ -1,24 +1,22 @@
 """RQ's view of a task: what `Job.fetch`, `rq info` and rq-dashboard read. The only user of rq's classes.
 
-Valid for rq 2.12: the job's fields come from rq itself, the rows of the result stream are rq's own format.
+Valid for rq 2.12: the job's fields come from rq itself, the rows of the result stream are rq's own format. rq is
+loaded by who makes a job: with it come its workers, http.client and multiprocessing, which a supervisor never needs.
 """
 
 from __future__ import annotations
 
 import base64
+import importlib.metadata
 import json
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 import redis
-from rq.job import Job, JobStatus
-from rq.results import Result
-from rq.serializers import JSONSerializer
-from rq.utils import utcformat
-from rq.version import VERSION
 
 from proofq.policies import strict_json
 from proofq.policies.adoption import FUNCTION, ForeignJob
@@ -26,12 +24,17 @@ from proofq.policies.lifecycle import DEFERRED, OWNED, RQ_STATUS, SUCCESS, TERMI
 
 #: Longest call of a foreign job, in bytes of JSON.
 MAX_CALL_BYTES: Final = 1024 * 1024
+#: How rq's result stream says how a job ended: `Result.Type`.
+_SUCCESSFUL, _FAILED = "1", "2"
 
 
 def job_fields(
     task_id: str, agent: str, queue: str, state: str, inputs: Mapping[str, Any], timeout_s: float, now: datetime
 ) -> dict[str, Any]:
     """The hash of a new RQ job, as rq's own `Job.save` would write it (JSON serialiser; kept until purged)."""
+    from rq.job import Job, JobStatus
+    from rq.serializers import JSONSerializer
+
     job = Job.create(
         FUNCTION,
         args=(dict(inputs),),
@@ -132,23 +135,28 @@ def result_row(state: str, value: Any, reason: str) -> dict[str, str]:
     if state in SUCCESS:
         # What rq's JSONSerializer writes.
         serialised = base64.b64encode(json.dumps(value, default=str).encode()).decode()
-        return {"type": str(Result.Type.SUCCESSFUL.value), "return_value": serialised}
+        return {"type": _SUCCESSFUL, "return_value": serialised}
     packed = base64.b64encode(zlib.compress(reason.encode("utf-8", "replace"))).decode()
-    return {"type": str(Result.Type.FAILED.value), "exc_string": packed}
+    return {"type": _FAILED, "exc_string": packed}
 
 
 def worker_fields(queues: Sequence[str], pid: int, host: str, birth: datetime, now: datetime) -> dict[str, str]:
     """What rq's `Worker.serialize` says of a worker. Nobody asks Redis by which address it sees us."""
     return {
-        "birth": utcformat(birth),
-        "last_heartbeat": utcformat(now),
+        "birth": stamp(birth),
+        "last_heartbeat": stamp(now),
         "queues": ",".join(queues),
         "pid": str(pid),
         "hostname": host,
         "ip_address": "unknown",
-        "version": VERSION,
+        "version": _rq_version(),
         "python_version": sys.version,
     }
+
+
+@cache
+def _rq_version() -> str:
+    return importlib.metadata.version("rq")
 
 
 def compact(value: Any) -> str:

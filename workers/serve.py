@@ -21,26 +21,24 @@ from typing import Any
 
 from proofq.policies.agent import AgentSpec
 from proofq.policies.failure import Failure
-from proofq.workers import bury, calls, connection, effects, guard, keys, logs, proctree, project
+from proofq.workers import bury, calls, connection, describe, effects, guard, keys, logs, proctree, project
 from proofq.workers import host as hosts
 from proofq.workers import perform as performing
 from proofq.workers.answering import Answering
 from proofq.workers.async_hosts import AsyncHosts
 from proofq.workers.async_perform import AsyncPerformer
 from proofq.workers.attempt import AttemptFailed
-from proofq.workers.child import Job
 from proofq.workers.clock import SystemClock, WorkerClock
 from proofq.workers.errors import BadInput, Error
 from proofq.workers.expand import WITHHELD, Expander
 from proofq.workers.forkserver import Config
 from proofq.workers.gate_keys import GateKeys
 from proofq.workers.guard import OwnerMarker
-from proofq.workers.lanes import Share
 from proofq.workers.preload import Preload
 from proofq.workers.prove import LocalProver
-from proofq.workers.reaper import StillAlive
 from proofq.workers.record import Task, parse_attempts
 from proofq.workers.scripts import RedisRunner
+from proofq.workers.shares import Share
 from proofq.workers.spawner import Spawner, SpawnRequest
 from proofq.workers.spending import Spending
 from proofq.workers.store import Store
@@ -56,13 +54,6 @@ ALIVE_AGAIN_S = 5.0
 
 #: Children forked ahead of their attempts, at most: more are only wanted where several leases come at once.
 MAX_STANDBY = 4
-DESCRIBE = "proofq.workers.serve:describe"
-
-
-def describe(job: Job) -> dict[str, Any]:
-    """Runs in a child, where the agents' modules are loaded: every declaration of the project, as JSON."""
-    found = project.load(Path(job.payload["root"]), import_modules=True)
-    return {name: spec.to_dict() for name, spec in found.agents.items()}
 
 
 def main() -> int:
@@ -130,7 +121,9 @@ def _forkserver_config(mine: project.Project, url: str, owner_id: str, slots: in
 def _declared(spawner: Spawner, root: Path) -> dict[str, AgentSpec]:
     """Asks a child, so that no module of the user's is ever imported beside the leases."""
     environ = {name: value for name, value in os.environ.items() if name not in WITHHELD}
-    request = SpawnRequest(kind="function", runner=DESCRIBE, payload={"root": str(root)}, env=environ, cwd=str(root))
+    request = SpawnRequest(
+        kind="function", runner=describe.FUNCTION, payload={"root": str(root)}, env=environ, cwd=str(root)
+    )
     running = spawner.spawn(request)
     running.wait_ended(None)
     report: Mapping[str, Any] = running.ending().report or {}
@@ -215,7 +208,7 @@ def _end_earlier(
         if record.get("host") == hosts.host_name() and record.get("pid") and record["n"] < task.attempt:
             try:
                 here.kill_attempt(int(record["pid"]), int(record["start_ticks"]))
-            except StillAlive as problem:
+            except hosts.StillAlive as problem:
                 waits = Failure(
                     "infrastructure", str(problem), source="host", phase="start", retry_after_s=ALIVE_AGAIN_S
                 )

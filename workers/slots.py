@@ -19,12 +19,12 @@ from proofq.workers.clock import Clock
 from proofq.workers.errors import RedisUnavailable
 from proofq.workers.host import host_name
 from proofq.workers.insist import insist
-from proofq.workers.lanes import Share
 from proofq.workers.leasing import StaleOwner, UnreadableRow, Wish
 from proofq.workers.life import Life, Running, Wait
 from proofq.workers.owner import Owner
 from proofq.workers.record import Lease
 from proofq.workers.scripts import DamagedKey
+from proofq.workers.shares import Share
 from proofq.workers.store import Store
 from proofq.workers.threads import LATE_S, Threads
 from proofq.workers.turns import Turns

@@ -24,8 +24,8 @@ from proofq.workers.child import RUN_AGENT
 from proofq.workers.clock import Clock, SystemClock
 from proofq.workers.equipment import open_all, spawn_message
 from proofq.workers.errors import Error
-from proofq.workers.fork import fresh_interpreter
 from proofq.workers.guard import OWNER_VARIABLE, PULSE_S, Watchdog
+from proofq.workers.interpreter import fresh_interpreter
 from proofq.workers.output import CAP_BYTES, Pump, Streams
 from proofq.workers.running import GUARD_LOST, Running, Usage
 from proofq.workers.wire import Channel, Message, WireError

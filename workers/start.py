@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proofq.workers import clock, fork, host, launcher, logs
-from proofq.workers.lanes import Share, shares
+from proofq.workers import clock, host, launcher, logs
+from proofq.workers.interpreter import fresh_interpreter
 from proofq.workers.launcher import LaneCommand
 from proofq.workers.project import Project
+from proofq.workers.shares import Share, shares
 
 
 def worker_name() -> str:
@@ -54,7 +55,7 @@ def _argv(
     mine: Project, post: Sequence[str], lane: str, share: Share, options: Mapping[str, Any], burst: bool
 ) -> list[str]:
     argv = [
-        *fork.fresh_interpreter("proofq.workers.serve"),
+        *fresh_interpreter("proofq.workers.serve"),
         "--root", str(mine.root), *post, "--lane", lane,
         "--slots", str(share.count), "--first-slot", str(share.first),
         "--settings", json.dumps(dict(options)),

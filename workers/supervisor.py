@@ -31,7 +31,6 @@ from proofq.workers.folders import Folders
 from proofq.workers.gate_keys import GateKeys
 from proofq.workers.incidents import Reporting
 from proofq.workers.insist import insist, tries
-from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner
 from proofq.workers.purge import Purger
 from proofq.workers.reaper import Reaper
@@ -41,6 +40,7 @@ from proofq.workers.rq_commands import RqCommands
 from proofq.workers.rq_rows import RqRows
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.settings import Settings
+from proofq.workers.shares import Share
 from proofq.workers.slots import Slots
 from proofq.workers.spending import Spending
 from proofq.workers.store import Store

@@ -46,3 +46,17 @@ def test_importing_proofq_is_cheap() -> None:
     """`import proofq` loads neither redis nor rq nor click; they come with first use."""
     heavy = "{'redis', 'rq', 'click', 'rich', 'tenacity', 'jsonschema', 'asyncio'}"
     assert _python(f"import sys, proofq; print(sorted({heavy} & sys.modules.keys()))") == "[]"
+
+
+def test_a_worker_loads_what_it_needs() -> None:
+    """Its launcher nothing that moves tasks, its supervisor nothing of rq: what each start and each worker pays for."""
+    lines = [
+        "import sys",
+        "from proofq.workers.cli import worker",
+        "from proofq.workers import connection, layout_found, project, start",
+        "found = {'rq', 'proofq.workers.store', 'proofq.workers.door'} & sys.modules.keys()",
+        "import proofq.workers.serve",
+        "found |= {'rq', 'multiprocessing', 'http.client', 'jsonschema', 'rich'} & sys.modules.keys()",
+        "print(sorted(found))",
+    ]
+    assert _python("\n".join(lines)) == "[]"

@@ -18,9 +18,9 @@ from proofq.workers.answering import Answering
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.clock import SystemClock
 from proofq.workers.expand import Expander
+from proofq.workers.host import StillAlive
 from proofq.workers.life import through
 from proofq.workers.perform import LocalPerformer, Prepared
-from proofq.workers.reaper import StillAlive
 from proofq.workers.record import Task
 from tests.heart import Heart, birth
 from tests.spawning import Bench, alive, config

@@ -20,9 +20,9 @@ from rq.serializers import JSONSerializer
 
 from proofq.policies import lifecycle
 from proofq.workers import connection, known_agents, producer
-from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner
 from proofq.workers.rq_rows import RqRows
+from proofq.workers.shares import Share
 from tests.commands import Project
 from tests.integration import key_dumps
 from tests.integration.key_dumps import Dump

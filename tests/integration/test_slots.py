@@ -13,8 +13,8 @@ from proofq.policies.failure import Failure
 from proofq.policies.settlement import Limits
 from proofq.workers.attempt import AttemptFailed, Attempts
 from proofq.workers.clock import SystemClock
-from proofq.workers.lanes import Share
 from proofq.workers.owner import Owner
+from proofq.workers.shares import Share
 from proofq.workers.slots import Slots
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofq.workers.fleet import Owner
-from proofq.workers.lanes import Share, merged, shares
+from proofq.workers.lanes import merged
+from proofq.workers.shares import Share, shares
 
 
 @given(st.integers(0, 200), st.integers(1, 70))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -39,17 +40,18 @@ def worker(
     nothing new begins, what runs may end for --drain-s seconds, and what is left is stopped and given back, uncounted.
     A second TERM skips the wait. The pid started is the one that `proofq status` shows.
     """
-    from proofq.workers import fleet, project, session, start
+    from proofq.workers import connection, layout_found, project, start
 
     options = {"slots": slots, "meta_slots": meta_slots, "drain_s": drain_s}
     read = project.load(options=options)
     # Now rather than in a child: a Redis that cannot be used is told as every command tells it, and an embedded one
     # that is started here belongs to nobody who would kill it on leaving.
-    opened = session.open_project(read)
-    fleet.check_layout(opened.store)
-    opened.store.client.close()
+    url = connection.resolve_url(read.root, os.environ)
+    client = connection.connect(url)
+    layout_found.check(client)
+    client.close()
     given = {name: value for name, value in options.items() if value is not None}
-    code = start.run(read, opened.url, lanes=_slots_by_lane(read, lane), options=given, burst=burst)
+    code = start.run(read, url, lanes=_slots_by_lane(read, lane), options=given, burst=burst)
     if output.as_json:
         output.document({"exit_code": code})
     return code
