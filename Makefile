@@ -43,7 +43,9 @@ demo: setup ## the main job on an embedded Redis, shown live; within 90 s
 # Tests start servers and workers of their own: more of them at once than cores makes deadlines lie.
 JOBS ?= $(shell n=$$(nproc); echo $$(( n > 4 ? 4 : n )))
 
+# To rewrite the assertions of all tests is ten seconds of CPU for each of the processes that run them: once, then kept.
 .PHONY: test
+test: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## the whole suite, on real Redis servers of its own
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
 

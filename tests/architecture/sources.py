@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """One file: its path from the root (`workers/keys.py`) and its syntax tree."""
+    """One file: its path from the root (`workers/keys.py`) and its syntax tree; itself alone."""
 
     name: str
     tree: ast.Module
@@ -21,22 +22,32 @@ class Source:
 def read(*folders: str) -> list[Source]:
     """Every Python file below these folders of the root; links are not followed."""
     paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
-    return [Source(str(path.relative_to(ROOT)), ast.parse(path.read_text(), str(path))) for path in paths]
+    return [_parsed(path) for path in paths]
+
+
+@cache
+def _parsed(path: Path) -> Source:
+    """Each file once in a process: all of them are two seconds of CPU."""
+    return Source(str(path.relative_to(ROOT)), ast.parse(path.read_text(), str(path)))
 
 
 def product() -> list[Source]:
     """What is installed at users'."""
     own = sorted((ROOT / "proofq").glob("*.py"))
-    face = [Source(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in own]
-    return face + read("policies", "workers")
+    return [_parsed(path) for path in own] + read("policies", "workers")
 
 
-def uses(source: Source) -> Iterator[tuple[int, str]]:
+@cache
+def uses(source: Source) -> list[tuple[int, str]]:
     """Every imported name the file uses, written out: (line, "os.fork"), (line, "time").
 
     `from time import time as now; now()` is `time.time`; `import os as o; o.fork` is `os.fork`. An attribute
     of anything else than an imported name is not followed.
     """
+    return list(_uses(source))
+
+
+def _uses(source: Source) -> Iterator[tuple[int, str]]:
     known: dict[str, str] = {}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):

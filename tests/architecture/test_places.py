@@ -6,7 +6,11 @@ import ast
 import re
 from collections.abc import Iterator
 
+import pytest
+
 from tests.architecture.sources import ROOT, Source, product, read, texts, uses
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 #: What reads the clock or chance. Waiting (time.sleep, time.monotonic) is a worker's business.
 CLOCK = re.compile(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests import modules
 from tests.architecture.sources import ROOT, read, uses
+
+pytestmark = pytest.mark.xdist_group("sources")
 
 
 def test_every_test_says_what_it_shows() -> None:

@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import aiohttp
-import anthropic
 import httpx
-import openai
 import pytest
 import requests
 import urllib3
@@ -148,13 +145,18 @@ def _url(server: str, fault: str) -> str:
     return f"{server}/{fault}"
 
 
+# Seconds of CPU each: not for every process that only collects what stands here.
 def _ask_openai(url: str) -> Any:
+    import openai
+
     with openai.OpenAI(api_key="dummy", base_url=url, max_retries=0, timeout=TIMEOUT_S) as client:
         said = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
         return _checked(said)
 
 
 def _ask_anthropic(url: str) -> Any:
+    import anthropic
+
     with anthropic.Anthropic(api_key="dummy", base_url=url, max_retries=0, timeout=TIMEOUT_S) as client:
         said = client.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "x"}])
         return _checked(said)
@@ -193,6 +195,8 @@ def _ask_urllib(url: str) -> Any:
 
 
 def _ask_aiohttp(url: str) -> Any:
+    import aiohttp
+
     async def ask() -> Any:
         timeout = aiohttp.ClientTimeout(sock_read=TIMEOUT_S)
         async with (
