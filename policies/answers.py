@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from proofq.policies import looking, provider_status
+from proofq.policies import fingerprints, looking, provider_status
 from proofq.policies.classify import classify
 from proofq.policies.failure import Failure
 
@@ -34,6 +35,10 @@ class _Answered(Exception):
     def __init__(self, status: int, headers: Any, body: Mapping[str, Any] | None, text: str) -> None:
         super().__init__(text)
         self.status_code, self.headers, self.body = status, headers, body
+
+
+#: How reasons would call it.
+_NAME: Final = fingerprints.type_name(_Answered(0, None, None, ""))
 
 
 def failure_in(answer: object, now: float | None = None) -> Failure | None:
@@ -68,7 +73,9 @@ def _classified(status: int, answer: object, body: Mapping[str, Any] | None, now
     said = body.get("error") if body else None
     message = said.get("message") if isinstance(said, Mapping) else said
     text = f"{text}: {message}" if isinstance(message, str) and message else text
-    return classify(_Answered(status, looking.attribute(answer, "headers"), body, text), "run", now)
+    found = classify(_Answered(status, looking.attribute(answer, "headers"), body, text), "run", now)
+    # Nobody has raised that, so its name says nothing to anybody.
+    return replace(found, reason=found.reason.replace(f"{_NAME}: ", ""))
 
 
 # --- responses of HTTP clients -------------------------------------------------------------------------------------

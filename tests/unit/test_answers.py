@@ -82,6 +82,8 @@ def test_an_error_inside(answer: object, kind: str, wait_s: float | None) -> Non
     # Whoever lets it end the attempt has that class.
     raised = classify(ErrorInside("p", found, answer))
     assert (raised.kind, raised.retry_after_s, raised.source) == (kind, wait_s, "provider")
+    assert found.reason.startswith("an error inside an answer")
+    assert raised.reason.endswith(f"p answered with {kind} inside a success: {found.reason}")
 
 
 class Hostile:
@@ -139,4 +141,5 @@ def test_a_status_that_nobody_raised(answer: object, kind: str, wait_s: float | 
     found = failure_of_status(answer)
     assert found is not None
     assert (found.kind, found.retry_after_s) == (kind, wait_s)
+    assert found.reason.startswith("an answer of status ")
     assert failure_of_status(SimpleNamespace(status=500)) is None
