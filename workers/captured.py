@@ -46,9 +46,10 @@ def read(store: Store, task_id: str, state_dir: Path, attempt: int | None = None
     if record.get("host") != socket.gethostname():
         raise elsewhere(task_id, record)
     place = places.of(state_dir, task_id, number)
+    # One that shares its process has a file once it has printed something, and a folder once it asked for one.
+    is_silent = record.get("started_at") is not None and (bool(record.get("shared")) or place.stdout.parent.is_dir())
     try:
-        started = record.get("started_at") is not None
-        return Captured(number, place.stdout, _end(place.stdout, started), _end(place.stderr, started))
+        return Captured(number, place.stdout, _end(place.stdout, is_silent), _end(place.stderr, is_silent))
     except FileNotFoundError as problem:
         if record.get("started_at") is None and record.get("ended_at") is None:
             raise Error(f"Attempt {number} of task {task_id} has not started yet; ask again in a moment.") from problem
@@ -90,11 +91,11 @@ def _tail(path: Path) -> str:
         os.close(descriptor)
 
 
-def _end(path: Path, started: bool) -> str:
-    """The end of one stream. An attempt that shares its process has a file once it has printed something."""
+def _end(path: Path, is_silent: bool) -> str:
+    """The end of one stream; '' where there is none of an attempt that may have printed nothing."""
     try:
         return _tail(path)
     except FileNotFoundError:
-        if started and path.parent.is_dir():
+        if is_silent:
             return ""
         raise

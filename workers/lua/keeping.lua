@@ -35,7 +35,7 @@ local function packed_attempts(raw, leased, started, ended_at, last)
     local record = decoded(raw[i])
     if not record or type(record.n) ~= 'number' then return nil end
     local lease, start = leased[record.n], started[record.n]
-    record.start_ticks, record.shared = nil, nil
+    record.start_ticks = nil
     if lease and record.leased_at == lease[1] then record.leased_at = nil end
     if lease and record.worker == lease[8] then record.worker = nil end
     if lease and record.fence == lease[7] then record.fence = nil end
