@@ -372,3 +372,20 @@ def test_tasks_without_a_cap_touch_none_of_it(capped: Callable[..., Capped]) -> 
     ended(heart, lease)
     assert not heart.client.keys(keys.RUNNING + "*")
     assert not heart.client.keys(keys.STARTS + "*")
+
+
+def test_a_damaged_task_hides_no_other_that_is_not_counted(capped: Callable[..., Capped]) -> None:
+    """A stranger's key in the place of one task's row: those that its owner holds beside it are looked at all the same."""
+    heart = capped({"a": "- agent:a 2 0 0"})
+    heart.born("a", 2)
+    first, second = heart.next(), heart.next()
+    assert first is not None
+    assert second is not None
+    heart.client.delete(keys.running("agent:a"))
+    for damaged in (first, second):
+        whole = heart.client.dump(keys.task(damaged.task.id))
+        heart.client.delete(keys.task(damaged.task.id))
+        heart.client.set(keys.task(damaged.task.id), "stranger")
+        found = {(one.rule, one.subject) for one in Audit(heart.store).run().violations}
+        assert ("cap_counted", "agent:a") in found
+        heart.client.restore(keys.task(damaged.task.id), 0, whole, replace=True)
