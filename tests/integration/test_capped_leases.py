@@ -221,6 +221,18 @@ def test_room_rings_for_who_was_turned_away(capped: Callable[..., Capped]) -> No
     assert heart.next() is None
     heart.settled(second, GIVE_BACK)
     assert rung().count("agent:a") == 1
+    third = heart.next()
+    assert third is not None
+    assert heart.next() is None
+    fourth = heart.settled(third, GIVE_BACK, wish=lambda: heart.wish(queues=heart.queues)).next
+    assert fourth is not None
+    assert "agent:a" not in rung()
+    heart.settled(fourth, GIVE_BACK)
+    assert rung().count("agent:a") == 1
+    fifth = heart.next()
+    assert fifth is not None
+    heart.settled(fifth, GIVE_BACK)
+    assert "agent:a" not in rung()
 
 
 def test_starts_within_any_time_are_at_most_the_rate(capped: Callable[..., Capped]) -> None:
@@ -242,6 +254,7 @@ def test_starts_within_any_time_are_at_most_the_rate(capped: Callable[..., Cappe
     assert told
     assert all(0 < wait <= 1 for wait in told)
     assert heart.client.llen(keys.starts("agent:a")) == 3
+    assert 0 < heart.client.pttl(keys.starts("agent:a")) <= 86_401_000
 
 
 def test_a_clock_that_is_put_back_makes_nobody_wait_for_it(capped: Callable[..., Capped]) -> None:
@@ -272,6 +285,18 @@ def test_a_cap_that_is_new_counts_what_runs_already(capped: Callable[..., Capped
     assert sorted(heart.leased()) == ran
     heart.queues = ["work.a - provider:p 4 0 0", "work.b - provider:p 4 0 0"]
     assert heart.next() is not None
+
+
+def test_a_lost_index_counts_what_the_asker_does_not_serve(capped: Callable[..., Capped]) -> None:
+    """A provider's agents run on several workers: what was leased under its cap says so in its own row."""
+    heart = capped({"a": "- provider:p 2 0 0"})
+    heart.born("a", 2)
+    heart.born("b", 1)
+    assert all(heart.next() for _ in range(2))
+    heart.client.delete(keys.running("provider:p"))
+    heart.queues = ["work.b - provider:p 2 0 0"]
+    assert heart.next() is None
+    assert heart.indexed("provider:p") == {"a1", "a2"}
 
 
 def test_what_holds_no_lease_is_counted_no_more(capped: Callable[..., Capped]) -> None:
@@ -375,7 +400,7 @@ def test_tasks_without_a_cap_touch_none_of_it(capped: Callable[..., Capped]) -> 
 
 
 def test_a_damaged_task_hides_no_other_that_is_not_counted(capped: Callable[..., Capped]) -> None:
-    """A stranger's key in the place of one task's row: those that its owner holds beside it are looked at all the same."""
+    """A stranger's key in the place of one task's row: those that its owner holds beside it are looked at."""
     heart = capped({"a": "- agent:a 2 0 0"})
     heart.born("a", 2)
     first, second = heart.next(), heart.next()
