@@ -83,6 +83,15 @@ def test_who_may_not_run_holds_nobody_up(redis_client: redis.Redis) -> None:
     assert min(Counter(served(heart, 30)).values()) >= 9
 
 
+def test_those_behind_a_shut_one_keep_their_turns(redis_client: redis.Redis) -> None:
+    """Where the first in order may not begin, the others come in theirs, by weight."""
+    heart = Capped(redis_client, {"shut": "p:none 1:1000", "a": "- 1:1000", "b": "- 3:1000"})
+    heart.store.call("gate", "isolate_provider", "p", "test", heart.clock.token(), "for the test")
+    for agent in ("shut", "a", "b"):
+        heart.born(agent)
+    assert Counter(served(heart, 40)) == {"a": 10, "b": 30}
+
+
 def test_one_unseen_waits_for_its_first_end(redis_client: redis.Redis) -> None:
     """Beside others it runs alone until it has ended once; who knows its cost then charges what was run by that."""
     heart = Capped(redis_client, {"new": "- 1:0", "old": "- 1:1000"})
