@@ -90,6 +90,21 @@ def test_it_is_small(heart: Heart) -> None:
     assert sum(heart.client.memory_usage(key, samples=0) for key in own) + 4 * 125 <= MOST_BYTES
 
 
+def test_beside_a_long_claim_nothing_is_cut(heart: Heart) -> None:
+    """A hash with one long value costs by its fields, so that the rest stands in one."""
+    ended(heart, claim="x" * 65, fails=False)
+    assert [name for name in heart.client.hkeys(keys.task("t")) if name.isdigit()] == [b"0"]
+
+
+def test_the_last_of_many_requests_may_be_sent_again(heart: Heart) -> None:
+    """Its reply was lost: it is answered as carried out, and writes nothing more."""
+    ended(heart)
+    before = heart.client.dump(keys.task("t"))
+    assert heart.runner.again()()[0] == b"already"
+    assert heart.client.dump(keys.task("t")) == before
+    assert not heart.client.exists(keys.crumbs("t"))
+
+
 def test_rqs_people_find_their_job(heart: Heart) -> None:
     """`Job.fetch` has everything but its arguments, which are the task's inputs."""
     ended(heart, inputs={"out": PATH})
@@ -97,6 +112,7 @@ def test_rqs_people_find_their_job(heart: Heart) -> None:
     assert (job.get_status(), job.origin, job.description, job.func_name) == ("finished", QUEUE, AGENT, "proofq.run")
     assert (job.timeout, job.result_ttl, job.failure_ttl) == (60, -1, -1)
     assert job.worker_name
+    assert not heart.client.hexists(keys.rq_job("t"), "last_heartbeat")
     times = [job.created_at, job.enqueued_at, job.started_at, job.ended_at]
     assert [at for at in times if at is not None] == sorted(at for at in times if at is not None)
     assert None not in times
