@@ -77,9 +77,7 @@ def facts_of(name: str, event: Event, ago_ms: int) -> dict[str, str]:
             return {"started_at": _past(ago_ms), "pickups": "0"}
         case "baseline":
             return {"baseline": rq_view.compact(event.fields)}
-        case "claim":
-            return {"claim": rq_view.compact(event.claim)}
-        case "found":
+        case "claim" | "found":
             return {"claim": rq_view.compact(event.claim)}
         case "ask_cancel":
             return {"cancel": "1"}

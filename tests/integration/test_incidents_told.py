@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -215,8 +216,16 @@ def test_who_can_only_log_leaves_it_to_others(site: Site) -> None:
 # --- sinks that do not take it ---------------------------------------------------------------------------------------
 
 
-def _notifier(site: Site, pager: RecordingSink, sentry: RecordingSink) -> Notifier:
-    return sinks.notifier(site.store, Rules(), {"PROOFQ_NOTIFY_URLS": pager.url, "SENTRY_DSN": sentry.dsn})
+@contextmanager
+def _refused(site: Site) -> Iterator[tuple[Notifier, RecordingSink, RecordingSink]]:
+    """An incident that was told, and that of two sinks the pager did not take: who told it, the pager, the other one."""
+    site.fail()
+    site.fail()
+    site.time.ms = 60_000
+    with recording("refuses") as pager, recording() as sentry:
+        notifier = sinks.notifier(site.store, Rules(), {"PROOFQ_NOTIFY_URLS": pager.url, "SENTRY_DSN": sentry.dsn})
+        assert notifier.tell_due() == 1
+        yield notifier, pager, sentry
 
 
 def _due(site: Site, notifier: Notifier, after_s: float) -> bool:
@@ -229,12 +238,7 @@ def _due(site: Site, notifier: Notifier, after_s: float) -> bool:
 
 def test_who_did_not_take_it_is_given_it_again_and_nobody_else(site: Site) -> None:
     """The same notification, without a second one for those that have it, and without an escalation."""
-    site.fail()
-    site.fail()
-    site.time.ms = 60_000
-    with recording("refuses") as pager, recording() as sentry:
-        notifier = _notifier(site, pager, sentry)
-        assert notifier.tell_due() == 1
+    with _refused(site) as (notifier, pager, sentry):
         assert (site.one().notified, site.one().delivered) == (1, ("sentry",))
         assert (site.one().pending, site.one().problem) == (("apprise",), "apprise: Undelivered")
         pager.mood = "takes"
@@ -252,12 +256,7 @@ def test_who_did_not_take_it_is_given_it_again_and_nobody_else(site: Site) -> No
 
 def test_a_sink_that_never_takes_it_is_asked_three_times_more(site: Site) -> None:
     """Longer and longer apart, then with the next escalation; one that only another worker has is bounded, too."""
-    site.fail()
-    site.fail()
-    site.time.ms = 60_000
-    with recording("refuses") as pager, recording() as sentry:
-        notifier = _notifier(site, pager, sentry)
-        assert notifier.tell_due() == 1
+    with _refused(site) as (notifier, pager, sentry):
         for number, wait_s in enumerate(incident.RETRIES_S[:-1]):
             assert _due(site, notifier, wait_s)
             assert (len(pager.posted), site.one().tries) == (2 + number, 2 + number)
