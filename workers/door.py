@@ -96,7 +96,8 @@ class Door:
             if to is None:
                 why = f"the table has no {decision.event} from {at.task.state}"
                 return self._refuse(at.task, decision.event, each.who, why, give_up)
-            moves.append((self._move(at.task, each, decision, to, at), self._ago_ms(each)))
+            ago_ms = self._ago_ms(each)
+            moves.append((self._move(at.task, each, decision, to, at, ago_ms), ago_ms))
             at = _moved(at, each, to)
         move = together(moves)
         written = self._write(move, give_up, wish() if move.owner else None)
@@ -164,7 +165,7 @@ class Door:
                 return self._refuse(task, name, event.who, why, give_up)
             rule = "expire.after" if name == "expire" and event.failure else name
             decision = Decision(name, counted=False, rule=rule, reason=event.reason)
-            move = replace(self._move(task, replace(event, name=name), decision, to, None), request=request)
+            move = replace(self._move(task, replace(event, name=name), decision, to, None, 0), request=request)
             if name == "replay_after":
                 move = replace(move, after=task.after_open)
             written = self._write(move, give_up)
@@ -203,7 +204,7 @@ class Door:
             log.exception("policy_error", extra={"task": task.id})
             return Decision("quarantine", False, "policy_error", f"policy_error: {type(problem).__name__}: {problem}")
 
-    def _move(self, task: Task, event: Event, decision: Decision, to: str, lease: Lease | None) -> Move:
+    def _move(self, task: Task, event: Event, decision: Decision, to: str, lease: Lease | None, ago_ms: int) -> Move:
         ends = task.state in lifecycle.OWNED and to not in lifecycle.OWNED
         failure = self._failure(task, event, decision)
         fields: dict[str, str] = {}
@@ -221,7 +222,6 @@ class Door:
             fields["pickups"] = str(max(0, task.pickups - 1))
         if event.death:
             fields["deaths"] = str(task.deaths + 1)
-        ago_ms = self._ago_ms(event)
         fields |= facts_of(decision.event, event, ago_ms)
         told = None
         if ends and lease is not None and lease.admission is not None:

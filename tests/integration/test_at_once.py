@@ -9,9 +9,11 @@ import pytest
 import redis
 
 from proofq.policies.failure import Failure
+from proofq.policies.settlement import Limits
 from proofq.workers import keys
 from proofq.workers.audit import Audit
-from proofq.workers.door import Event
+from proofq.workers.clock import SystemClock
+from proofq.workers.door import Door, Event
 from tests.heart import CLAIM, HOST, START, VERDICT, Heart, birth
 
 VERIFY = Event("verify", "worker", verdict=VERDICT)
@@ -84,6 +86,28 @@ def test_each_stands_at_its_own_time(heart: Heart) -> None:
     assert 4990 <= at["verify"] - at["start"] <= 5000
     assert 1990 <= at["verify"] - at["claim"] <= 2000
     assert peek.attempts[0]["started_at"] == at["start"]
+
+
+class Halting(SystemClock):
+    """Each look at it comes a second after the one before."""
+
+    looks = 0
+
+    def boottime(self) -> float:
+        self.looks += 1
+        return float(self.looks)
+
+
+def test_a_row_and_its_breadcrumb_say_the_same_time(heart: Heart) -> None:
+    """However long it takes to put both together."""
+    heart.store.clock = heart.clock = Halting()
+    heart.door = Door(heart.store, Limits())
+    heart.store.enqueue(birth("t"))
+    lease = heart.settled(heart.held(), CLAIM, before=(replace(START, at_s=0.0),)).lease
+    assert lease is not None
+    at = {crumb.event: crumb.at for crumb in heart.store.peek("t").crumbs}
+    assert heart.store.read("t").started_at == at["start"]
+    assert heart.store.attempts("t")[0]["started_at"] == at["start"]
 
 
 def test_what_became_of_somebody_else_is_refused_whole(heart: Heart) -> None:

@@ -218,7 +218,7 @@ def test_who_can_only_log_leaves_it_to_others(site: Site) -> None:
 
 @contextmanager
 def _refused(site: Site) -> Iterator[tuple[Notifier, RecordingSink, RecordingSink]]:
-    """An incident that was told, and that of two sinks the pager did not take: who told it, the pager, the other one."""
+    """An incident that was told, and that the first of two sinks did not take: who told it, and the sinks."""
     site.fail()
     site.fail()
     site.time.ms = 60_000
