@@ -236,7 +236,7 @@ def _due(site: Site, notifier: Notifier, after_s: float) -> bool:
     return notifier.tell_due() == 1
 
 
-def test_who_did_not_take_it_is_given_it_again_and_nobody_else(site: Site) -> None:
+def test_who_did_not_take_it_is_given_it_again_and_nobody_else(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """The same notification, without a second one for those that have it, and without an escalation."""
     with _refused(site) as (notifier, pager, sentry):
         assert (site.one().notified, site.one().delivered) == (1, ("sentry",))
@@ -248,6 +248,7 @@ def test_who_did_not_take_it_is_given_it_again_and_nobody_else(site: Site) -> No
         assert [page["title"].split(":")[0] for page in pager.pages()] == ["[proofq] error"] * 2
         assert "escalation" not in str(pager.pages())
         assert len(sentry.events()) == 1
+        assert [record.msg for record in caplog.records].count("incident") == 1
         assert (site.one().notified, site.one().pending, site.one().problem) == (1, (), "")
         assert set(site.one().delivered) == {"apprise", "sentry"}
         assert _due(site, notifier, 1800)
