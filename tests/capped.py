@@ -10,9 +10,10 @@ import redis
 
 from proofq.workers import keys
 from proofq.workers.clock import SystemClock
+from proofq.workers.door import Event
 from proofq.workers.record import Lease
 from proofq.workers.store import Birth, Store
-from tests.heart import Heart, birth
+from tests.heart import CLAIM, START, VERDICT, Heart, birth
 
 #: Where the test's clock begins, in ms.
 BEGIN_MS: Final = 1_800_000_000_000
@@ -68,3 +69,11 @@ class Capped(Heart):
     def indexed(self, cap: str) -> set[str]:
         """The tasks that a cap's index counts."""
         return {name.decode() for name in self.client.zrangebyscore(keys.running(cap), 1, "+inf")}
+
+
+def ended(heart: Capped, lease: Lease) -> None:
+    """One attempt from its lease to its verdict."""
+    for event in (START, CLAIM, Event("verify", "worker", verdict=VERDICT)):
+        settled = heart.settled(lease, event).lease
+        if settled is not None:
+            lease = settled
