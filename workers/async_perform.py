@@ -19,7 +19,7 @@ from proofq.workers.clock import Clock
 from proofq.workers.expand import Expander
 from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
-from proofq.workers.life import Running, Wait
+from proofq.workers.life import AT_ONCE_S, Running, Wait
 from proofq.workers.perform import LocalPerformer, Prepared, expanded_in_place
 from proofq.workers.record import Task
 from proofq.workers.spawner import SpawnFailed
@@ -29,8 +29,6 @@ from proofq.workers.wire import WireError
 _OF_ONE_ATTEMPT: Final = frozenset({"PROOFQ_TASK_ID", "PROOFQ_ATTEMPT", "PROOFQ_REPAIR"})
 #: Hosts that may be replaced for what others did, before an attempt that is about to start waits for a better time.
 _TRIES: Final = 3
-#: Seconds for which the start of an attempt waits for its end, to be written down with it.
-AT_ONCE_S: Final = 0.05
 
 
 class AsyncPerformer:

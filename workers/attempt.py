@@ -336,7 +336,8 @@ class Attempts:
                 self._settle(held, lost(self.name, "its owner died while its proofs were read"))
             else:
                 self._prove(held, spec)
-        elif task.state == lifecycle.RUNNING and _looks_first(spec):
+        elif (task.state == lifecycle.RUNNING or task.baseline) and _looks_first(spec):
+            # With a baseline it may have been started, which nobody lived to write down.
             self._look(held, spec)
         else:
             self._settle(held, lost(self.name, _UNSEEN))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from proofq.policies.ended import Ending
 from proofq.workers.clock import Clock
 from proofq.workers.record import Lease
 
 T = TypeVar("T")
+
+#: Seconds for which the start of an attempt waits for its end, to be written down with it.
+AT_ONCE_S: Final = 0.05
 
 
 class Running(Protocol):

@@ -164,6 +164,8 @@ class Streams:
         self.unsent = bytearray()
         #: Every pipe has been read to its end. Set by the pump's thread, which has then no more to do with them.
         self.drained = False
+        #: When the start was confirmed, in seconds of the boot clock; 0 before.
+        self.started_s = 0.0
         #: When something was last printed, or new evidence of progress came, in seconds of the boot clock; 0 for never.
         self.heard_s = 0.0
 
@@ -186,6 +188,8 @@ class Streams:
             self.report.feed(data)
         else:
             self.report.end()
+        if self.report.started and not self.started_s:
+            self.started_s = now_s
         self.heard_s = now_s if self.report.progress_count > told else self.heard_s
         self.on_report()
 

@@ -23,7 +23,7 @@ from proofq.workers.child import RUN_AGENT, RUN_PROOF
 from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
 from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
-from proofq.workers.life import Wait
+from proofq.workers.life import AT_ONCE_S, Wait
 from proofq.workers.listener import Lines, Listener
 from proofq.workers.performed import Performed
 from proofq.workers.proctree import KILL_WITHIN_S
@@ -65,7 +65,11 @@ class LocalPerformer:
     `answering` answers what attempts ask."""
 
     def __init__(
-        self, spawner: Spawner, expander: Expander, end_earlier: Callable[[Task], None], answering: Answering
+        self,
+        spawner: Spawner,
+        expander: Expander,
+        end_earlier: Callable[[Task], None],
+        answering: Answering,
     ) -> None:
         self._spawner = spawner
         self._expander = expander
@@ -84,7 +88,6 @@ class LocalPerformer:
     def start(
         self, prepared: Prepared, baseline: Mapping[str, Any], timeout_s: float
     ) -> Generator[Wait, bool, Performed]:
-        yield from ()  # a process is there within milliseconds: it is waited for in the thread
         adapter = adapters.of(prepared.spec.adapter)
         listener = None if adapter.live is None else Listener(adapter.live)
         secrets = self._expander.secrets(prepared.spec)
@@ -94,10 +97,14 @@ class LocalPerformer:
         try:
             ticks = file_baseline.ticks_of(baseline, host_name())
             request = _request(prepared, listener, secrets, ticks, self._answering)
-            running = self._spawner.spawn(request)
+            begun = self._spawner.begin(request)
             if request.reuse is not None:
-                self._reusing[prepared.task.id] = running
-                running.when_ended(partial(self._forget, prepared.task.id))
+                self._reusing[prepared.task.id] = begun.running
+                begun.running.when_ended(partial(self._forget, prepared.task.id))
+            # Who ends at once is heard of once. In this thread: to park for so little costs more than it saves.
+            begun.running.wait_ended(AT_ONCE_S)
+            yield from ()
+            running = self._spawner.confirmed(begun)
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
             raise AttemptFailed(Failure("infrastructure", str(problem), source="host", phase="start")) from problem

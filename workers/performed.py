@@ -24,7 +24,7 @@ class Performed:
         shared: bool,
     ) -> None:
         self.shared = shared
-        self.started_s = 0.0
+        self.started_s = running.started_s
         self.pid = running.pid
         self.start_ticks = running.start_ticks
         self.kill = running.kill

@@ -114,6 +114,11 @@ class Running:
         return report.progress_count, report.progress
 
     @property
+    def started_s(self) -> float:
+        """When its start was confirmed, in seconds of the boot clock; 0 before."""
+        return self._streams.started_s
+
+    @property
     def heard_s(self) -> float:
         """When it last printed or gave new evidence to `ctx.progress`, in seconds of the boot clock; 0 for never."""
         return self._streams.heard_s

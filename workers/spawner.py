@@ -17,7 +17,7 @@ import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from proofq.workers import proctree
 from proofq.workers.child import RUN_AGENT
@@ -106,6 +106,13 @@ class SpawnRequest:
     fds: Mapping[int, int] = field(default_factory=dict)
 
 
+class Begun(NamedTuple):
+    """A process that the forkserver was asked for, and what it says to that."""
+
+    running: Running
+    answer: Answer
+
+
 class Spawner:
     """One forkserver and all that runs below it. Thread-safe.
 
@@ -133,7 +140,7 @@ class Spawner:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._running: dict[int, tuple[Running, Streams]] = {}
-        self._answers: dict[int, _Answer] = {}
+        self._answers: dict[int, Answer] = {}
         self._closing = False
         self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._lost: Lost | None = None
@@ -203,13 +210,20 @@ class Spawner:
 
         That it came up is another matter: see `Running.wait_started`.
         """
+        return self.confirmed(self.begin(request))
+
+    def begin(self, request: SpawnRequest) -> Begun:
+        """Have a process started, without waiting for the answer: `confirmed` says whether it was.
+
+        Raises SpawnFailed where it is known at once that it cannot be.
+        """
         sid = next(self._sids)
         with ExitStack() as passed, ExitStack() as undo:
             try:
                 streams, reading, given = open_all(request, self._devnull, passed, undo)
             except OSError as error:
                 raise SpawnFailed(f"No process can be started: {error}.", error.errno or 0) from error
-            running, answer = Running(sid, streams, self._kill), _Answer()
+            running, answer = Running(sid, streams, self._kill), Answer()
             streams.on_report = running.reported
             if request.on_ask is not None:
                 streams.report.on_ask = partial(request.on_ask, partial(self._reply, streams))
@@ -224,6 +238,11 @@ class Spawner:
             except (OSError, WireError, TypeError, ValueError) as error:
                 self._give_up(running)
                 raise SpawnFailed(f"The forkserver could not be asked: {error}.") from error
+        return Begun(running, answer)
+
+    def confirmed(self, begun: Begun) -> Running:
+        """The process that was begun. Raises SpawnFailed, with nothing left running, where there is none."""
+        running, answer = begun
         if not answer.given.wait(SPAWN_WITHIN_S) or answer.pid is None:
             self._give_up(running)
             raise SpawnFailed(f"No process can be started: {answer.reason}.", answer.errno)
@@ -358,7 +377,7 @@ class Spawner:
         self.threads, self.agents = tuple(said["threads"]), tuple(said["agents"])
 
 
-class _Answer:
+class Answer:
     """What the forkserver says to one spawn."""
 
     def __init__(self) -> None:

@@ -131,3 +131,16 @@ def test_s16_an_unknown_end_is_read_before_it_is_decided() -> None:
             assert site.events(task_id).count("reap") == 1
             assert task.deaths == 1
             assert one_end(site.snapshot(task_id)) == []
+
+
+def test_s16_so_is_one_of_which_nobody_lived_to_write_the_start() -> None:
+    """S16: its baseline is on record, so it may have run: it did, and is not run a second time."""
+    with _site("surface_agents") as site:
+        site.start().wait_ready()
+        task_id = site.enqueue("finish_and_fell", out=site.out("out.json"))
+        site.wait_for(task_id, "verified")
+        assert (site.project / ".proofq" / "tasks" / task_id / "runs").read_text() == "1\n"
+        events = site.events(task_id)
+        assert "found" in events
+        assert "start" not in events
+        assert one_end(site.snapshot(task_id)) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -52,3 +54,15 @@ def finish_and_stay(ctx: Any, out: str) -> None:
 def finish_and_stay_unlooked(ctx: Any, out: str) -> None:
     """The same, declared without look_first: after an unknown end it runs again."""
     _finish_and_stay(ctx, out)
+
+
+@proofq.agent(timeout_s=60, look_first=True, proofs=[proofq.proofs.file("{out}", json_schema=COMPLETE)])
+def finish_and_fell(ctx: Any, out: str) -> None:
+    """Has done all of its work before anybody wrote down that it was started, and its supervisor dies of that."""
+    forkserver = Path(f"/proc/{os.getppid()}/stat").read_text()
+    with Path(ctx.taskdir, "runs").open("a") as runs:
+        runs.write(f"{ctx.attempt}\n")
+    Path(out).write_text('{"complete": true}')
+    if ctx.attempt == 1:
+        os.kill(int(forkserver.rpartition(")")[2].split()[1]), signal.SIGKILL)
+        time.sleep(60)
