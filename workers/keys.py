@@ -67,8 +67,8 @@ GATES: Final = PREFIX + "gates"
 RUNNING: Final = PREFIX + "running:"
 #: list per cap, ms: the newest starts under it, as many as its rate lets begin. Forgotten long after its time.
 STARTS: Final = PREFIX + "starts:"
-#: hash queue -> "tag cost" of its turns, and lane -> the tag that was served last; see lua/turns.lua. Absent where
-#: workers declare one agent each.
+#: hash queue -> the tag of its turns, "=" and queue -> what an attempt took, lane -> the tag that was served last; see
+#: lua/turns.lua. Absent where workers declare one agent each.
 TURNS: Final = PREFIX + "turns"
 #: hash provider -> JSON {at, who, reason}: providers that are isolated whatever the key. Absent where none is.
 ISOLATED: Final = PREFIX + "isolated"

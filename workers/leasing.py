@@ -28,11 +28,11 @@ class StaleOwner(Exception):
 
 @dataclass(frozen=True)
 class Wish:
-    """The next task of the first of `queues` that has one, for a slot of `owner`; `who` and `host` are its worker's.
+    """The next task of that one of `queues` whose turn it is, for a slot of `owner`; `who` and `host` are its worker's.
 
-    Sent again under the same `request` it is given the same task. After a queue stand the gate that its tasks pass and
-    the caps that they meet, as leasing.lua reads them. `later` is told in how many seconds a gate or a rate lets
-    somebody through, where nothing else is there.
+    Sent again under the same `request` it is given the same task. After a queue stand the gate that its tasks pass, its
+    weight and what an attempt takes, and the caps that they meet, as leasing.lua reads them. `later` is told in how
+    many seconds a gate or a rate lets somebody through, where nothing else is there.
     """
 
     owner: str

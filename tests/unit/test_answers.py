@@ -66,6 +66,10 @@ def _requests(status: int, body: bytes | bool, **headers: str) -> requests.Respo
         ({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slow",
                     "details": [{"@type": "RetryInfo", "retryDelay": "34s"}]}}, "rate_limited", 34.0),
         ({"error": {"type": "usage_limit_reached", "message": "x", "resets_in_seconds": 60}}, "quota", 60.0),
+        # What it quotes beside the error is not looked at.
+        ({"error": {"message": "broke", "code": "server_error"}, "request": {"error": {"code": "invalid_api_key"}}},
+         "overloaded", None),
+        ({"error": {"message": "broke", "code": "server_error"}, "retryDelay": "500s"}, "overloaded", None),
         ({"__type": "ThrottlingException", "message": "Rate exceeded"}, "rate_limited", None),
         (Model.model_validate(KEY), "auth", None),
         (Response(status="failed", output=[1], error=Said(code="server_error", message="broke")), "overloaded", None),

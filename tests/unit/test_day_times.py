@@ -94,6 +94,11 @@ def test_no_time_of_day(text: str) -> None:
         ("2026-11-01T05:45:00+00:00", "resets 1:30am (America/New_York)", "2026-11-01T06:30:00+00:00"),
         ("2026-11-01T06:45:00+00:00", "resets 1:30am (America/New_York)", "2026-11-02T06:30:00+00:00"),
         ("2026-10-31T20:00:00+00:00", "resets 9am (America/New_York)", "2026-11-01T14:00:00+00:00"),
+        # A day that is not there every year.
+        ("2028-02-27T12:00:00+00:00", "resets Feb 29, 5pm UTC", "2028-02-29T17:00:00+00:00"),
+        # A day without a zone: it is over where it ends last, twelve hours behind; before that the minute counts.
+        ("2026-10-10T04:50:00+00:00", "resets Oct 9, 5pm", "2026-10-10T05:00:00+00:00"),
+        ("2026-10-10T05:10:00+00:00", "resets Oct 9, 5pm", "2026-10-10T05:10:00+00:00"),
         # Half an hour, three quarters, a day ahead; a year's end.
         ("2026-01-01T00:00:00+00:00", "resets 6am (Asia/Kolkata)", "2026-01-01T00:30:00+00:00"),
         ("2026-01-01T00:00:00+00:00", "resets 6am (Asia/Kathmandu)", "2026-01-01T00:15:00+00:00"),
