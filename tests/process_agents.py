@@ -50,6 +50,13 @@ async def touch_async(ctx, path):
     touch(ctx, path)
 
 
+async def blocks_async(ctx, up, go):
+    """Keep the loop from turning until `go` exists."""
+    touch(ctx, up)
+    while not Path(go).exists():
+        time.sleep(0.01)
+
+
 def echo(ctx, **inputs):
     """Everything the child knows of its surroundings, and its inputs."""
     return {

@@ -5,8 +5,8 @@
            {"number", "answer": {...}}   to what it has asked, see `workers.asking`
     out    {"number", "report"?, "stdout"?, "stderr"?, "cancelling"?, "ended"?, "left"?}
 
-`report` are lines as on a report pipe. `left` tasks of an attempt that has ended do not end. It only claims: who
-believes it is somebody else's business.
+`report` are lines as on a report pipe, but for the start: of that the page of memory tells. `left` tasks of an attempt
+that has ended do not end. It only claims: who believes it is somebody else's business.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class _Host:
         self._attempts: dict[int, _Attempt] = {}
         self._unsaid: dict[int, _Attempt] = {}
         self._leaving = False
+        #: What is to be said waits for room.
+        self._is_full = False
         self._clocks = Clocks()
 
     def serve(self) -> None:
@@ -97,8 +99,9 @@ class _Host:
                     attempt.answered(body["answer"])
                 else:
                     attempt.cancel()
-        # Their starts, before a first step could keep the loop from saying so.
-        self._say_all()
+        if self._unsaid:
+            # What was cancelled, before a step could keep the loop from saying so.
+            self._say_all()
         if self._channel.eof:
             # Whoever could be told anything is gone.
             os._exit(0)
@@ -119,9 +122,10 @@ class _Host:
         self._attempts[number] = attempt
         variables = copy_context()
         variables.run(_attempt.set, attempt)
-        attempt.task = self._loop.create_task(self._live(attempt, told), context=variables)
-        attempt.tasks.discard(attempt.task)
-        attempt.send("started", b"true")
+        steps = _Steps(self._live(attempt, told), number, self._page.numbers)
+        attempt.task = asyncio.Task(steps, loop=self._loop, context=variables)
+        # Seen without a word of ours, and before a first step could keep the loop from saying one.
+        self._page.began(number)
 
     async def _live(self, attempt: _Attempt, told: Mapping[str, Any]) -> None:
         """One attempt, from its start until nothing of it is left in the loop."""
@@ -148,7 +152,8 @@ class _Host:
                 child.report_failure(attempt, child.classified(error, "run"))
         else:
             child.report_result(attempt, value)
-        attempt.left = await attempt.end_tasks()
+        if attempt.tasks:
+            attempt.left = await attempt.end_tasks()
         self._end(attempt)
 
     def _end(self, attempt: _Attempt) -> None:
@@ -190,10 +195,12 @@ class _Host:
             self._channel.queue({"number": attempt.number, **news})
 
     def _flush(self) -> None:
-        if self._channel.flush():
-            self._loop.remove_writer(self._channel)
-        else:
+        if not self._channel.flush():
             self._loop.add_writer(self._channel, self._flush)
+            self._is_full = True
+        elif self._is_full:
+            self._loop.remove_writer(self._channel)
+            self._is_full = False
 
     # --- steps ---
 

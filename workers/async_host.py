@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from proofq.policies import loop_watch, sharing
@@ -85,20 +86,32 @@ class AsyncHost:
     def run(self, attempt: AsyncRunning, told: Mapping[str, Any]) -> None:
         """Begin an attempt; `told` is what `child.run_agent` is given. Raises HostGone, WireError for a `told` that is
         too long."""
-        with self._lock:
-            if not self.usable:
-                raise HostGone
-            number = next(self._numbers)
-            attempt.attach(number, self.pid, self.start_ticks, self._cancel)
-            self._attempts[number] = attempt
         try:
-            self._send({"number": number, "run": dict(told)})
+            # Numbers arrive in their order.
+            with self._sending:
+                number = self._enter(attempt)
+                self._channel.send({"number": number, "run": dict(told)}, timeout_s=SEND_WITHIN_S)
         except WireError:
-            self._forget(number)
+            self._forget(attempt.number)
             raise
         except OSError:
             # It may have been told half of it: what becomes of that ends with the process.
             self._replace(HostEnd("died"), 0.0)
+
+    def _enter(self, attempt: AsyncRunning) -> int:
+        with self._lock:
+            if not self.usable:
+                raise HostGone
+            number = next(self._numbers)
+            has_begun = partial(self._has_begun, number)
+            attempt.attach(number, self.pid, self.start_ticks, self._cancel, has_begun, self._clock.boottime())
+            self._attempts[number] = attempt
+        return number
+
+    def _has_begun(self, number: int) -> bool:
+        with suppress(ValueError):  # the page is closed: its process has ended, and who asks is told so
+            return self._page.begun >= number
+        return False
 
     def answer(self, attempt: AsyncRunning, answer: Mapping[str, Any]) -> None:
         """Answer what an attempt has asked; of no effect once it has ended."""
@@ -154,8 +167,11 @@ class AsyncHost:
             return True
         now_s = self._clock.boottime()
         with self._lock:
-            late = [one for one in self._attempts.values() if one.kill_at is not None and one.kill_at <= now_s]
-            idle = not self._attempts
+            attempts = list(self._attempts.values())
+        late = [one for one in attempts if one.kill_at is not None and one.kill_at <= now_s]
+        idle = not attempts
+        for attempt in attempts:
+            attempt.look()
         self._watch = (
             loop_watch.begin(now_s) if idle else loop_watch.look(self._watch, self._page.read(), now_s, LOOK_S)
         )
@@ -238,6 +254,7 @@ class AsyncHost:
             end = HostEnd("ours", detail=ended.killed_by)
         alone = len(attempts) == 1
         for number, attempt in attempts.items():
+            attempt.look()
             fate = sharing.fate(end, number, attempt.stopped, alone)
             last_words = self._process.stderr_tail() if alone else b""
             attempt.end(fate, ended.exit_code, ended.signal, last_words)

@@ -34,6 +34,11 @@ class HostPage:
         running, steps, turns = self._numbers[:3]
         return Page(running, steps, turns)
 
+    @property
+    def begun(self) -> int:
+        """The number of the last attempt that it has made a task for; they come with growing numbers."""
+        return self._numbers[3]
+
     def stack(self) -> str:
         """The stack that was asked for; "" while it has not come."""
         return os.pread(self.fd, _STACK_BYTES, _STACK_AT).decode("utf-8", "replace")
@@ -50,7 +55,8 @@ class LoopPage:
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
         self._bytes = mmap.mmap(descriptor, _STACK_AT)
-        #: As `Page` has them. Written on every step, so by whoever makes one and with nothing in between.
+        #: As `Page` has them, and behind them the number of the last attempt that has begun. Written on every step, so
+        #: by whoever makes one and with nothing in between.
         self.numbers = memoryview(self._bytes).cast("Q")
         os.lseek(descriptor, _STACK_AT, os.SEEK_SET)
         faulthandler.register(STACK_SIGNAL, file=descriptor, all_threads=False)
@@ -58,3 +64,7 @@ class LoopPage:
     def turn(self) -> None:
         """The loop has come round."""
         self.numbers[2] += 1
+
+    def began(self, number: int) -> None:
+        """That attempt has a task."""
+        self.numbers[3] = number

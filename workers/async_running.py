@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ class AsyncRunning:
         self.kill_at: float | None = None
         self.heard_s = 0.0
         self.started_s = 0.0
+        self._told_s = 0.0
         #: Given each question, in its host's thread; must neither wait nor raise.
         self.on_ask: Callable[[Any], None] | None = None
         self._paths = {"stdout": stdout, "stderr": stderr}
@@ -40,21 +40,30 @@ class AsyncRunning:
         self._captures: dict[str, Capture] = {}
         self._report = ReportReader(silent=False)
         self._cancel: Callable[[AsyncRunning, str, float], None] = lambda *_: None
-        self._up = threading.Event()
+        self._has_begun: Callable[[], bool] = lambda: False
+        self._up = Once()
         self._over = Once()
         self._ending: Ending | None = None
 
     def attach(
-        self, number: int, pid: int, start_ticks: int, cancel: Callable[[AsyncRunning, str, float], None]
+        self,
+        number: int,
+        pid: int,
+        start_ticks: int,
+        cancel: Callable[[AsyncRunning, str, float], None],
+        has_begun: Callable[[], bool],
+        now_s: float,
     ) -> None:
-        """It is about to be in a host."""
+        """It is about to be in a host. `has_begun`: whether that has made its task, asked while it is there."""
         self._report.on_ask = self.on_ask
         self.number, self.pid, self.start_ticks, self._cancel = number, pid, start_ticks, cancel
+        self._has_begun, self._told_s = has_begun, now_s
 
     def wait_started(self, timeout_s: float | None) -> bool:
         """True once the start is confirmed; False at the timeout, or when it ended without having started."""
-        self._up.wait(timeout_s)
-        return self._report.started
+        if not self.look():
+            self._up.wait(timeout_s)
+        return self.started_s > 0
 
     def wait_ended(self, timeout_s: float | None) -> bool:
         """True once its task and those that it made have ended, or their process has; False at the timeout."""
@@ -87,8 +96,21 @@ class AsyncRunning:
 
     # --- for its host ---
 
+    def look(self) -> bool:
+        """Whether it has begun, now that somebody looks: a host says nothing of that by itself."""
+        if not self._up.is_set() and self._has_begun():
+            self._began()
+        return self._up.is_set()
+
+    def _began(self) -> None:
+        # Nothing of it ran earlier, and what it did at once is not older than its start.
+        self.started_s = self._told_s
+        self._up.set()
+
     def take(self, body: Mapping[str, Any], now_s: float) -> None:
         """What the host says of it."""
+        if not self.started_s:
+            self._began()
         for name in ("stdout", "stderr"):
             if name in body:
                 self._capture(name).write(body[name].encode("utf-8", "backslashreplace"))
@@ -97,9 +119,6 @@ class AsyncRunning:
             told = self._report.progress_count
             self._report.feed(body["report"].encode("utf-8"))
             self.heard_s = now_s if self._report.progress_count > told else self.heard_s
-            if self._report.started and not self.started_s:
-                self.started_s = now_s
-                self._up.set()
 
     def end(self, fate: Fate, exit_code: int | None, signum: int | None, last_words: bytes = b"") -> None:
         """It is over, and nothing of it runs any more. `last_words`: what its process said, where it was alone."""

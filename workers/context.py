@@ -99,8 +99,9 @@ class Context:
         self.task_id = task_id
         #: Attempts begun, this one included.
         self.attempt = attempt
-        self._workdir = Path(workdir)
-        self._taskdir = Path(taskdir)
+        # Paths are made of them where somebody wants some, which takes longer than the rest of this.
+        self._workdir = workdir
+        self._taskdir = taskdir
         self._is_made = not makes
         #: Why the last attempt's output was refused; None when it was not.
         self.repair = repair
@@ -118,19 +119,19 @@ class Context:
     def workdir(self) -> Path:
         """The attempt's own directory."""
         self._make()
-        return self._workdir
+        return Path(self._workdir)
 
     @property
     def taskdir(self) -> Path:
         """The task's directory, which survives attempts."""
         self._make()
-        return self._taskdir
+        return Path(self._taskdir)
 
     def _make(self) -> None:
         """An attempt that shares its process has directories once it asks for them: making three of them takes longer
         than all else that is done for it on the host."""
         if not self._is_made:
-            places.make(str(self._taskdir), str(self._workdir.parent), str(self._workdir))
+            places.make(self._taskdir, str(Path(self._workdir).parent), self._workdir)
             self._is_made = True
 
     @property

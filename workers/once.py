@@ -10,21 +10,29 @@ class Once:
     """Not yet, or for good. Thread-safe."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
         self._lock = threading.Lock()
+        self._happened = False
+        #: Only once a thread waits: mostly nobody does.
+        self._event: threading.Event | None = None
         self._calls: list[Callable[[], None]] = []
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._happened
 
     def wait(self, timeout_s: float | None) -> bool:
         """Whether it has happened by then; None waits for ever."""
-        return self._event.wait(timeout_s)
+        if self._happened or timeout_s == 0:
+            return self._happened
+        with self._lock:
+            if self._happened:
+                return True
+            event = self._event = self._event or threading.Event()
+        return event.wait(timeout_s)
 
     def when(self, call: Callable[[], None]) -> None:
         """Have `call` called once it has happened, by whoever says so; at once and here where it has."""
         with self._lock:
-            if not self._event.is_set():
+            if not self._happened:
                 self._calls.append(call)
                 return
         call()
@@ -32,7 +40,9 @@ class Once:
     def set(self) -> None:
         """It has happened; again is no more."""
         with self._lock:
-            self._event.set()
+            self._happened = True
+            if self._event is not None:
+                self._event.set()
             calls, self._calls = self._calls, []
         for call in calls:
             call()

@@ -39,7 +39,7 @@ class Steps:
 
 _of_context: ContextVar[Steps | None] = ContextVar("proofq_steps", default=None)
 #: The attempts that run in this process now.
-_here: list[Steps] = []
+_here: set[Steps] = set()
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def telling(reporter: Voice) -> Iterator[None]:
     """While an attempt runs: the steps that are called in this context are its own."""
     steps = Steps(reporter)
     token = _of_context.set(steps)
-    _here.append(steps)
+    _here.add(steps)
     try:
         yield
     finally:
@@ -101,6 +101,6 @@ def _declare(function: Any, name: str) -> Any:
 def _done(name: str) -> None:
     steps = _of_context.get()
     if steps is None and len(_here) == 1:
-        steps = _here[0]
+        steps = next(iter(_here))
     if steps is not None:
         steps.done(name)
