@@ -117,8 +117,8 @@ class Expander:
         # No program can be given a NUL.
         told = {} if repair is None else {"PROOFQ_REPAIR": repair.replace("\0", "\ufffd")}
         return {**adapters.of(spec.adapter).env, **passed, **told} | {
-            "HOME": str(mine.home),
-            "TMPDIR": str(mine.tmp),
+            "HOME": mine.home,
+            "TMPDIR": mine.tmp,
             "PROOFQ_TASK_ID": task.id,
             "PROOFQ_ATTEMPT": str(task.attempt),
         }

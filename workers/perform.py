@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from proofq.policies import adapters
@@ -91,7 +90,7 @@ class LocalPerformer:
         adapter = adapters.of(prepared.spec.adapter)
         listener = None if adapter.live is None else Listener(adapter.live)
         secrets = self._expander.secrets(prepared.spec)
-        home = Path(prepared.expanded.env["HOME"])
+        home = prepared.expanded.env["HOME"]
         # The HOME is the task's: what an earlier attempt wrote down says nothing of this one's end.
         before = transcripts.look(home, adapter.transcripts)
         try:
@@ -137,7 +136,7 @@ class LocalPerformer:
         self._reusing.pop(task_id, None)
 
     def transcripts(self, prepared: Prepared) -> Transcripts:
-        return transcripts.look(Path(prepared.expanded.env["HOME"]), adapters.of(prepared.spec.adapter).transcripts)
+        return transcripts.look(prepared.expanded.env["HOME"], adapters.of(prepared.spec.adapter).transcripts)
 
 
 def _request(

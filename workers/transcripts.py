@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Final
 
 from proofq.policies.stall import Transcripts
@@ -19,7 +18,7 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def look(home: Path, patterns: Sequence[str]) -> Transcripts:
+def look(home: str, patterns: Sequence[str]) -> Transcripts:
     """The regular files below `home` that fit one of the globs (relative, like "logs/*/*.jsonl"; no `**`).
 
     Never raises, opens no file and follows no link: what the agent puts there cannot lead out of `home` or block.
@@ -27,12 +26,12 @@ def look(home: Path, patterns: Sequence[str]) -> Transcripts:
     found: set[tuple[str, int, int]] = set()
     for pattern in patterns:
         left = [MAX_NAMES]
-        for folder in _opened(str(home), None):
+        for folder in _opened(home, None):
             found.update(_files(folder, "", pattern.split("/"), left))
     return frozenset(found)
 
 
-def newest_end(home: Path, patterns: Sequence[str], before: Transcripts = frozenset()) -> bytes:
+def newest_end(home: str, patterns: Sequence[str], before: Transcripts = frozenset()) -> bytes:
     """The last 256 KiB of the file that was written last, of those that are not as they were `before`.
 
     b"" where there is none or it cannot be read.
@@ -41,7 +40,7 @@ def newest_end(home: Path, patterns: Sequence[str], before: Transcripts = frozen
     if not name:
         return b""
     try:
-        opened = os.open(home / name, _FILE)
+        opened = os.open(f"{home}/{name}", _FILE)
     except OSError:
         return b""
     try:

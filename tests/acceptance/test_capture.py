@@ -86,14 +86,14 @@ def test_environment_is_the_contracts(site: Site) -> None:
     assert env == {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
-        "HOME": str(here.home),
-        "TMPDIR": str(here.tmp),
+        "HOME": here.home,
+        "TMPDIR": here.tmp,
         "PROOFQ_TASK_ID": task_id,
         "PROOFQ_ATTEMPT": "1",
         "SAID": f"task {task_id} attempt 1 of me",
     }
     for folder in (here.home, here.tmp, here.workdir):
-        assert folder.stat().st_mode & 0o777 == 0o700
+        assert Path(folder).stat().st_mode & 0o777 == 0o700
 
 
 def test_pass_env_passes_what_it_names(site: Site) -> None:

@@ -11,7 +11,7 @@ from proofq.workers import transcripts
 
 
 def _seen(home: Path, *patterns: str) -> set[tuple[str, int]]:
-    return {(name, size) for name, size, _ in transcripts.look(home, patterns)}
+    return {(name, size) for name, size, _ in transcripts.look(str(home), patterns)}
 
 
 def test_what_fits(tmp_path: Path) -> None:
@@ -30,10 +30,10 @@ def test_growth_and_rewriting_change_it(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text("a")
     os.utime(path, ns=(0, 0))
-    before = transcripts.look(tmp_path, ["*.jsonl"])
-    assert transcripts.look(tmp_path, ["*.jsonl"]) == before
+    before = transcripts.look(str(tmp_path), ["*.jsonl"])
+    assert transcripts.look(str(tmp_path), ["*.jsonl"]) == before
     path.write_text("b")
-    assert transcripts.look(tmp_path, ["*.jsonl"]) != before
+    assert transcripts.look(str(tmp_path), ["*.jsonl"]) != before
 
 
 def test_nothing_leads_out(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_places_of_an_attempt() -> None:
     """Under its task's folder, HOME and TMPDIR beside its attempts."""
     state, task = Path("/s/.proofq"), Path("/s/.proofq/tasks/t")
     found = places.of(state, "t", 2)
-    assert (found.taskdir, found.home, found.tmp) == (task, task / "home", task / "tmp")
+    assert (found.taskdir, found.home, found.tmp) == (task, str(task / "home"), str(task / "tmp"))
     assert (found.workdir, found.stdout, found.stderr) == (task / "2/work", task / "2/stdout", task / "2/stderr")
     assert (found.task, found.work) == (str(found.taskdir), str(found.workdir))
 
