@@ -58,7 +58,7 @@ def birth(
             "max_attempts": "3",
             **({"after": rq_view.compact(list(after))} if after else {}),
         },
-        job=rq_view.job_fields(name, AGENT, QUEUE, state, {"x": 1}, 60, datetime.now(UTC)),
+        job=rq_view.job_fields(AGENT, QUEUE, state, {"x": 1}, 60, datetime.now(UTC)),
         max_age_ms=900_000,
         not_before_ms=later_ms,
         key=keys.key(AGENT, key) if key else "",

@@ -114,7 +114,7 @@ def _birth(session: Session, agent: KnownAgent, inputs: Mapping[str, Any], reque
             "max_attempts": str(agent.max_attempts),
             **({"after": rq_view.compact(after)} if after else {}),
         },
-        job=rq_view.job_fields(task_id, agent.name, queue, state, inputs, agent.timeout_s, now),
+        job=rq_view.job_fields(agent.name, queue, state, inputs, agent.timeout_s, now),
         max_age_ms=round(max_age_s * 1000),
         not_before_ms=not_before_ms,
         key="" if request.key is None else keys.key(agent.name, _digest(_key_bytes(request.key))),
@@ -135,7 +135,7 @@ def _waiting_for_nothing(birth: Birth, agent: KnownAgent, inputs: Mapping[str, A
     """The same birth, of a task that need not wait for others."""
     state, event = _begin((), birth.not_before_ms)
     now = session.store.clock.wall()
-    job = rq_view.job_fields(birth.id, agent.name, birth.queue, state, inputs, agent.timeout_s, now)
+    job = rq_view.job_fields(agent.name, birth.queue, state, inputs, agent.timeout_s, now)
     return replace(birth, state=state, event=event, job=job, after=())
 
 

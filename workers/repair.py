@@ -133,7 +133,7 @@ class Repair:
 
     def _birth(self, task: Task) -> list[Argument]:
         now = self._store.clock.wall()
-        fields = rq_view.job_fields(task.id, task.agent, task.queue, task.state, task.inputs, TIMEOUT_S, now)
+        fields = rq_view.job_fields(task.agent, task.queue, task.state, task.inputs, TIMEOUT_S, now)
         return [part for name, value in fields.items() for part in (name, rq_view.plain(value))]
 
     def _gone(self, ids: Iterable[str]) -> str:

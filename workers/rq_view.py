@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import redis
@@ -29,17 +29,24 @@ _SUCCESSFUL, _FAILED = "1", "2"
 
 
 def job_fields(
-    task_id: str, agent: str, queue: str, state: str, inputs: Mapping[str, Any], timeout_s: float, now: datetime
+    agent: str, queue: str, state: str, inputs: Mapping[str, Any], timeout_s: float, now: datetime
 ) -> dict[str, Any]:
     """The hash of a new RQ job, as rq's own `Job.save` would write it (JSON serialiser; kept until purged)."""
+    call = json.dumps((FUNCTION, None, (dict(inputs),), {})).encode()
+    fields = _template(agent, queue, state, timeout_s) | {"created_at": stamp(now), "data": zlib.compress(call)}
+    return fields if state == DEFERRED else fields | {"enqueued_at": stamp(now)}
+
+
+@lru_cache(maxsize=256)
+def _template(agent: str, queue: str, state: str, timeout_s: float) -> dict[str, Any]:
+    """What the jobs of all tasks of an agent have alike: to ask rq for each of them takes longer than all else of an
+    enqueue but its script."""
     from rq.job import Job, JobStatus
     from rq.serializers import JSONSerializer
 
     job = Job.create(
         FUNCTION,
-        args=(dict(inputs),),
         connection=_NOWHERE,
-        id=task_id,
         origin=queue,
         description=agent,
         timeout=max(1, round(timeout_s)),
@@ -48,9 +55,6 @@ def job_fields(
         status=JobStatus(RQ_STATUS[state]),
         serializer=JSONSerializer,
     )
-    job.created_at = now
-    if state != DEFERRED:
-        job.enqueued_at = now
     fields: dict[str, Any] = job.to_dict()
     return fields
 

@@ -124,7 +124,7 @@ def test_rqs_people_find_their_job(heart: Heart) -> None:
 def test_the_job_of_a_plain_producer_stays_his(heart: Heart) -> None:
     """Adopted jobs keep their arguments: he may look for them."""
     made = birth("t")
-    job = rq_view.job_fields("t", AGENT, QUEUE, "queued", {"out": PATH}, 60, datetime.now(UTC))
+    job = rq_view.job_fields(AGENT, QUEUE, "queued", {"out": PATH}, 60, datetime.now(UTC))
     heart.client.hset(keys.rq_job("t"), mapping=job)
     heart.store.enqueue(type(made)(**{**vars(made), "adopt": True, "event": "adopt", "job": {}}))
     heart.settled(heart.claimed(), VERIFY)

@@ -26,7 +26,7 @@ from tests.simulation.world import AGENTS
 def _job(agent: str, state: str) -> dict[str, Any]:
     """RQ's fields of a task of the agent; making them costs more than a store call."""
     queue = keys.queue_of("work", agent)
-    return rq_view.job_fields("x", agent, queue, state, {"x": 1}, 60, datetime(2026, 1, 1, tzinfo=UTC))
+    return rq_view.job_fields(agent, queue, state, {"x": 1}, 60, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 class Client(Party):

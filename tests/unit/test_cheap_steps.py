@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
 from rq.utils import utcformat
 
 from proofq.policies import lifecycle
@@ -22,6 +26,29 @@ def test_a_moved_lease_is_a_replaced_one() -> None:
     assert lease.moved(fields) == replace(lease, task=replace(task, state="running", pickups=0, started_at=7))
     assert lease == Lease(task, "1-f", "o", "0")
     assert (task.state, task.pickups) == ("leased", 2)
+
+
+@pytest.mark.parametrize("state", [lifecycle.QUEUED, lifecycle.DEFERRED])
+def test_the_fields_of_a_job_are_those_that_rq_writes(state: str) -> None:
+    """The second time as well, when only what is the task's own is made anew."""
+    each: list[dict[str, Any]] = [{"text": "a ü \ud83d\ude00"}, {}, {"n": [1, 2.5, None, True]}]
+    for number, inputs in enumerate(each):
+        now = datetime(2026, 1, 2, 3, 4, number, tzinfo=UTC)
+        job = Job.create(
+            "proofq.run",
+            args=(inputs,),
+            connection=Redis(),
+            origin="work.a",
+            description="a",
+            timeout=61,
+            result_ttl=-1,
+            failure_ttl=-1,
+            status=JobStatus(lifecycle.RQ_STATUS[state]),
+            serializer=JSONSerializer,
+        )
+        job.created_at = now
+        job.enqueued_at = None if state == lifecycle.DEFERRED else now
+        assert rq_view.job_fields("a", "work.a", state, inputs, 60.6, now) == job.to_dict()
 
 
 @pytest.mark.parametrize("micros", [0, 1, 100_000, 999_999])
