@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -40,38 +41,50 @@ def _wait_dead(site: Site, agents: set[int]) -> float:
     return time.monotonic() - begun
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[Site]:
+    """A site whose worker lives until a test drains it, without patience."""
+    with Site() as site:
+        yield site
+
+
+def _worker(site: Site) -> Worker:
+    """Its worker; a new one where a test drained the last."""
+    running = [worker for worker in site.workers if worker.process.poll() is None]
+    return (running[0] if running else site.start(drain_s=0)).wait_ready()
+
+
 @pytest.mark.parametrize("agent", ["stubborn", "stubborn_command"])
-def test_deadline(agent: str) -> None:
+def test_deadline(served: Site, agent: str) -> None:
     """At the deadline and three seconds everything is dead, the task has failed, and the worker goes on."""
-    with Site() as site:
-        site.start().wait_ready()
-        task_id, started_ms = _begin(site, agent)
-        until(lambda: not _of_agents(site), TIMEOUT_S + WITHIN_S + 5.0, "the end of all processes of the agent")
-        dead_s = (site.session.now_ms() - started_ms) / 1000 - TIMEOUT_S
-        print(f"{agent}: everything dead {dead_s:.2f} s after the deadline")
-        assert 0 <= dead_s <= WITHIN_S
-        task = site.wait_for(task_id, lifecycle.FAILED)
-        assert task.failure is not None
-        assert task.failure.kind == "timeout"
-        site.wait_for(site.enqueue("quick"), lifecycle.FINISHED_UNPROVEN)
+    site = served
+    _worker(site)
+    task_id, started_ms = _begin(site, agent)
+    until(lambda: not _of_agents(site), TIMEOUT_S + WITHIN_S + 5.0, "the end of all processes of the agent")
+    dead_s = (site.session.now_ms() - started_ms) / 1000 - TIMEOUT_S
+    print(f"{agent}: everything dead {dead_s:.2f} s after the deadline")
+    assert 0 <= dead_s <= WITHIN_S
+    task = site.wait_for(task_id, lifecycle.FAILED)
+    assert task.failure is not None
+    assert task.failure.kind == "timeout"
+    site.wait_for(site.enqueue("quick"), lifecycle.FINISHED_UNPROVEN)
 
 
-def test_cancel_and_drain() -> None:
+def test_cancel_and_drain(served: Site) -> None:
     """The same when it is cancelled, and when its worker drains without patience."""
-    with Site() as site:
-        worker = site.start(drain_s=0).wait_ready()
-        task_id, _ = _begin(site, "stubborn_for_long")
-        agents = _of_agents(site)
-        site.session.door.apply(task_id, Event("cancel", "test", "enough"))
-        print(f"cancelled: everything dead after {_wait_dead(site, agents):.2f} s")
-        site.wait_for(task_id, lifecycle.CANCELLED)
-        task_id, _ = _begin(site, "stubborn_for_long")
-        agents = _of_agents(site)
-        worker.term()
-        print(f"drained: everything dead after {_wait_dead(site, agents):.2f} s")
-        assert worker.wait(30) == 0
-        assert site.left() == []
-        assert site.events(task_id)[-1] == "give_back"
+    site, worker = served, _worker(served)
+    task_id, _ = _begin(site, "stubborn_for_long")
+    agents = _of_agents(site)
+    site.session.door.apply(task_id, Event("cancel", "test", "enough"))
+    print(f"cancelled: everything dead after {_wait_dead(site, agents):.2f} s")
+    site.wait_for(task_id, lifecycle.CANCELLED)
+    task_id, _ = _begin(site, "stubborn_for_long")
+    agents = _of_agents(site)
+    worker.term()
+    print(f"drained: everything dead after {_wait_dead(site, agents):.2f} s")
+    assert worker.wait(30) == 0
+    assert site.left() == []
+    assert site.events(task_id)[-1] == "give_back"
 
 
 def test_death_of_a_guard() -> None:
