@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +11,7 @@ from proofq.policies import lifecycle
 from proofq.workers import proctree
 from proofq.workers.door import Event
 from proofq.workers.producer import Request
-from tests.acceptance.harness import Site, Worker, one_end, program
+from tests.acceptance.harness import Site, Worker, one_end
 from tests.waiting import until
 
 #: Seconds from the cancel to the end: what was killed is dead within three.
@@ -107,18 +105,3 @@ def test_cancel_of_a_stopped_agent(site: Site) -> None:
     agent.signal(19)
     until(lambda: (now := proctree.read(pid)) is not None and now.state == "T", 20.0, "the stop")
     _cancel(site, task_id)
-
-
-def test_eight_producers_one_key(site: Site) -> None:
-    """Eight programs enqueue the same work under the same key at once: it becomes one task."""
-    command = [*program(), "enqueue", "quick", "-i", "word=once", "--key", "the key", "--json"]
-    producers = [
-        subprocess.Popen(command, cwd=site.project, env=site.environ(), stdout=subprocess.PIPE) for _ in range(8)
-    ]
-    ids = {json.loads(producer.communicate(timeout=60)[0])["id"] for producer in producers}
-    assert [producer.returncode for producer in producers] == [0] * 8
-    assert len(ids) == 1
-    task_id = ids.pop()
-    site.wait_for(task_id, lifecycle.FINISHED_UNPROVEN)
-    assert site.events(task_id).count("enqueue") == 1
-    assert [one for one in site.store.newest(0, 1000) if site.task(one).inputs == {"word": "once"}] == [task_id]

@@ -14,7 +14,7 @@ from tests.acceptance.harness import Site, one_end
 MAX_DEATHS = 2
 
 
-@pytest.mark.parametrize("whom", ["forkserver", "supervisor", "launcher"])
+@pytest.mark.parametrize("whom", ["forkserver", "launcher"])
 def test_task_that_kills_its_worker(whom: str) -> None:
     """Quarantined as lost_worker when it has cost max_deaths workers; those who come and go beside it are proven."""
     with Site({"slots": 2, "meta_slots": 0, "max_deaths": MAX_DEATHS}) as site:
@@ -41,14 +41,21 @@ def test_task_that_kills_its_worker(whom: str) -> None:
 
 
 def test_the_neighbour_of_a_task_that_kills_is_not_quarantined_with_it() -> None:
-    """Both were there when the worker died, so they are tried apart: one is proven, the other taken out."""
+    """Both were there when the supervisor died, so they are tried apart: one is proven, the other taken out."""
     with Site({"slots": 2, "meta_slots": 0, "max_deaths": MAX_DEATHS}) as site:
         beside = site.enqueue("write", out=site.out("beside"), text="beside", run_s=1.0)
         poison = site.enqueue("poison", whom="supervisor")
-        site.start()
+        worker = site.start()
         site.wait_all([beside, poison], 60.0)
         ended = {one.id: (one.state, one.deaths) for one in site.store.read_many([beside, poison])}
         assert ended == {beside: (lifecycle.VERIFIED, 1), poison: (lifecycle.QUARANTINED, MAX_DEATHS)}
+        failure = site.task(poison).failure
+        assert failure is not None
+        assert failure.kind == "lost_worker"
+        assert [line for task_id in (poison, beside) for line in one_end(site.snapshot(task_id))] == []
+        worker.wait_ready().term()
+        assert worker.wait(40) == 0
+        assert site.left() == []
 
 
 @pytest.mark.parametrize(

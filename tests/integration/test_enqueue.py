@@ -22,6 +22,7 @@ from proofq.workers.scripts import Argument
 from proofq.workers.session import Session
 from proofq.workers.store import Store
 from tests.commands import Project
+from tests.producing import produce
 from tests.servers import PrivateServer
 from tests.waiting import until
 
@@ -172,19 +173,14 @@ def test_what_is_no_key_is_refused(opened: Session, key: Any) -> None:
         _enqueue(opened, NOTE, key=key)
 
 
-def _produce(root: Path, url: str, start: Any, found: Any) -> None:
-    opened = Project(root, url).session()
-    start.wait()
-    for number in range(5):
-        found.put((number, _enqueue(opened, {**NOTE, "count": number}, key=f"k{number}").id))
-
-
 def test_eight_producers_with_one_key_make_one_task(project: Project, redis_server: PrivateServer) -> None:
     """Eight processes that enqueue the same five keys at once create five tasks."""
-    context = multiprocessing.get_context("spawn")
+    # One that has loaded what they need forks them.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.producing"])
     start, found = context.Barrier(8), context.Queue()
     arguments = (project.root, redis_server.url, start, found)
-    processes = [context.Process(target=_produce, args=arguments) for _ in range(8)]
+    processes = [context.Process(target=produce, args=arguments) for _ in range(8)]
     for process in processes:
         process.start()
     seen = [found.get(timeout=100) for _ in range(40)]
