@@ -40,8 +40,9 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 demo: setup ## the main job on an embedded Redis, shown live; within 90 s
 	@$(BIN)/proofq demo
 
-# Tests start servers and workers of their own: more of them at once than cores makes deadlines lie.
-JOBS ?= $(shell n=$$(nproc); echo $$(( n > 4 ? 4 : n )))
+# Tests wait for half of their time: with no more of them at once than cores, cores stand idle. Far more would make
+# deadlines lie.
+JOBS ?= $(shell n=$$(nproc); echo $$(( n > 3 ? 8 : 2 * n + 1 )))
 
 # To rewrite the assertions of all tests is ten seconds of CPU for each of the processes that run them: once, then kept.
 .PHONY: test
