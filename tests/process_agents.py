@@ -17,23 +17,34 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+from proofq.workers import proctree
 from proofq.workers.asking import question
 from proofq.workers.errors import BadInput, Error, NotProven
 
 
 def preload(argument):
-    """The agents of this file by name; `argument["thread"]` leaves a thread, `argument["broken"]` raises."""
+    """The agents of this file by name; `argument["thread"]` leaves a thread, `argument["broken"]` raises. With a path
+    as `argument["deathless"]` nothing below the forkserver dies: a sleep in the kernel cannot be made to order."""
     if argument.get("broken"):
         raise ImportError("no module named nonsense")
     if argument.get("thread"):
         importlib.import_module("tests.leaves_thread")
+    if "deathless" in argument:
+        proctree.kill_descendants = partial(_kill_nothing, Path(argument["deathless"]))
     return {
         name: one
         for name, one in globals().items()
         if callable(one) and getattr(one, "__module__", "") == __name__ and name != "preload"
     }
+
+
+def _kill_nothing(path, within_s, **_):
+    """Write down for how long it would have been tried, and say who is left."""
+    path.write_text(str(within_s))
+    return [4711]
 
 
 def nothing(ctx):

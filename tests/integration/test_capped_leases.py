@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from proofq.policies.failure import Failure
-from proofq.workers import keys, task_view
+from proofq.workers import cap_view, keys, task_view
 from proofq.workers.audit import Audit
 from proofq.workers.door import Event
 from proofq.workers.record import Lease
@@ -224,6 +224,28 @@ def test_room_rings_for_who_was_turned_away(capped: Callable[..., Capped]) -> No
     assert fifth is not None
     heart.settled(fifth, GIVE_BACK)
     assert "agent:a" not in rung()
+
+
+def test_who_waits_for_a_cap_is_told_so(capped: Callable[..., Capped]) -> None:
+    """Only while nobody could lease it: not where one worker has another cap, and not once a rate has room again."""
+    heart = capped({"a": "- agent:a 0 1 1000"}, ["o", "p"])
+
+    def ready(owner: str, caps: str) -> None:
+        said = {"lane": "work", "state": "ready", "slots": 9, "agents": "a", "caps": f'{{"a":"{caps}"}}'}
+        heart.store.describe(owner, HOST, said)
+
+    ready("o", "agent:a 0 1 1000")
+    ready("p", "agent:a 0 1 1000")
+    assert cap_view.before(heart.store, "a", "work") is None
+    heart.born("a", 2)
+    assert heart.next() is not None
+    assert cap_view.before(heart.store, "a", "work") is not None
+    for owner in ("o", "p"):
+        ready(owner, "agent:a 0 2 1000")
+        assert cap_view.before(heart.store, "a", "work") is None
+        ready(owner, "agent:a 0 1 1000")
+    heart.client.lset(keys.starts("agent:a"), 0, 1_000)
+    assert cap_view.before(heart.store, "a", "work") is None
 
 
 def test_starts_within_any_time_are_at_most_the_rate(capped: Callable[..., Capped]) -> None:

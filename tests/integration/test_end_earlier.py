@@ -73,6 +73,14 @@ class _Deathless:
         raise StillAlive(f"processes of an earlier attempt would not die: [{pid}]")
 
 
+def test_a_host_says_what_will_not_die(process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree that outlives its killing is no tree that was ended."""
+    monkeypatch.setattr(proctree, "kill_tree", lambda pids, **_: list(pids))
+    one = proctree.identity(process.pid)
+    with pytest.raises(StillAlive, match=str(process.pid)):
+        host.LocalHost().kill_attempt(one.pid, one.start_ticks)
+
+
 def test_no_attempt_starts_beside_what_will_not_die(
     redis_client: Any, task: Task, process: subprocess.Popen[bytes]
 ) -> None:

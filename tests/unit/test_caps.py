@@ -62,10 +62,12 @@ def test_people_are_told_which_cap_and_what_ends_the_wait() -> None:
     """A full one, a rate, and one that nobody can read."""
     full = cap_words.waiting(Reached(Cap("agent:a", 1), 1))
     spent = cap_words.waiting(Reached(Cap("provider:p", None, RATE), 0, spent=True, until="T"))
+    one = cap_words.waiting(Reached(Cap("agent:a", None, Rate(1, 0.5)), 0, spent=True, until="T"))
     damaged = cap_words.waiting(Reached(Cap("agent:a", 1), damaged=True))
     assert full[0] == "As many run as the agent a lets run at once: 1 attempt runs, max_running is 1."
     assert spent == (
         "As many have begun as the rate of the provider p lets begin: 60 attempts within 60 s.",
         "it waits until T",
     )
+    assert one[0].endswith("lets begin: 1 attempt within 0.5 s.")
     assert "proofq audit" in damaged[1]
