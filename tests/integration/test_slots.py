@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from proofq.policies.failure import Failure
 from proofq.policies.settlement import Limits
 from proofq.workers.attempt import AttemptFailed, Attempts
 from proofq.workers.clock import SystemClock
+from proofq.workers.life import Wait
+from proofq.workers.once import Once
 from proofq.workers.owner import Owner
 from proofq.workers.shares import Share
 from proofq.workers.slots import Slots
@@ -100,3 +103,45 @@ def test_who_can_start_nothing_asks_for_nothing(lane: Lane) -> None:
     assert lane.looks_in_vain()
     lane.usable = True
     assert lane.ends_it()
+
+
+class Ends:
+    """Runs until the test ends it."""
+
+    def __init__(self) -> None:
+        self.over, self.asked = Once(), threading.Event()
+
+    def wait_ended(self, timeout_s: float | None) -> bool:
+        has_ended = self.over.wait(timeout_s)
+        self.asked.set()
+        return has_ended
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        self.over.when(call)
+        self.asked.set()
+
+
+class TwoOfOne:
+    """Lives of attempts that wait for one process, and without its end for another one."""
+
+    def __init__(self) -> None:
+        self.first, self.second, self.gone = Ends(), Ends(), threading.Event()
+
+    def life(self, *_: object) -> Generator[Any, bool, None]:
+        yield Wait(self.first, 0.0)  # type: ignore[arg-type]
+        assert (yield Wait(self.second, None))  # type: ignore[arg-type]
+        self.gone.set()
+
+
+def test_an_attempt_hears_of_whom_it_waits_for_now(redis_client: redis.Redis) -> None:
+    """Its process was replaced before it had begun: it is the other one's end that ends the wait."""
+    heart, lives = Heart(redis_client), TwoOfOne()
+    heart.enlist("o")
+    heart.store.enqueue(birth("t"))
+    owner = Owner(heart.store, "o", ISOLATION_MS / 1000, lambda: None, lambda *_: None)
+    slots = Slots(Share(0, 1), Turns([Place(QUEUE)]), heart.store, owner, lives, "worker", lambda: True)  # type: ignore[arg-type]
+    slots.start()
+    assert lives.second.asked.wait(10)
+    lives.second.over.set()
+    assert lives.gone.wait(10)
+    slots.stop()
