@@ -79,7 +79,8 @@ class Slots:
         self._free = list(range(share.first, share.first + share.count))
         self._count = share.count
         self._parked: set[_Parked] = set()
-        self._due_s = math.inf
+        #: When it is looked next whose time has come, by itself; until then nobody need be woken for it.
+        self._looks_s = math.inf
         self._look = threading.Event()
         self.stopping = threading.Event()
         #: Rung when a slot found nothing to do: a burst looks whether all is done.
@@ -216,9 +217,7 @@ class Slots:
             parked.wait = wait
             parked.until_s = math.inf if wait.until_s is None else wait.until_s
             self._parked.add(parked)
-            is_next = parked.until_s < self._due_s
-        if is_next:
-            self._look.set()
+        self._have_looked(parked.until_s)
         if parked.heard is not wait.running:
             parked.heard = wait.running
             wait.running.when_ended(partial(self._ended, parked))
@@ -235,18 +234,24 @@ class Slots:
 
     def _do(self, parked: _Parked) -> None:
         if self._threads.do(partial(self._go_on, parked)):
+            self._have_looked(self._clock.boottime() + LATE_S)
+
+    def _have_looked(self, until_s: float) -> None:
+        if until_s < self._looks_s:
             self._look.set()
 
     def _keep(self) -> None:
         """Goes on with whose time has come, and has more threads come where work lies around."""
         while True:
+            # What comes from here on is told: it might be too late for this look.
+            self._looks_s = math.inf
+            self._look.clear()
             now_s = self._clock.boottime()
             with self._changed:
                 due = [one for one in self._parked if one.until_s <= now_s]
                 self._parked.difference_update(due)
-                self._due_s = min((one.until_s for one in self._parked), default=math.inf)
+                next_s = min((one.until_s for one in self._parked), default=math.inf)
             for one in due:
-                self._do(one)
-            pause_s = LATE_S if self._threads.look() else self._due_s - now_s
-            self._look.wait(None if pause_s == math.inf else max(0.0, pause_s))
-            self._look.clear()
+                self._threads.do(partial(self._go_on, one))
+            self._looks_s = min(next_s, now_s + LATE_S) if self._threads.look() else next_s
+            self._look.wait(None if self._looks_s == math.inf else max(0.0, self._looks_s - now_s))
