@@ -19,9 +19,13 @@ from proofq.policies.lifecycle import DEFERRED, NUMBERS, RQ_STATUS, SUCCESS, TAB
 from proofq.workers import keys
 
 #: The files whose functions a script may use beside those of common.lua, by their names. Each may use those before it.
-PARTS: Final[Mapping[str, Sequence[str]]] = {
-    "lease": ("gates", "caps", "turns", "leasing"),
-    "settle": ("gates", "incidents", "caps", "keeping", "settling", "turns", "leasing"),
+#: What stands in a list of its own is a function with the name of the last, which makes what is in these files once it
+#: is called for, and gives it by name, `gates().gate_told(…)`: not every call needs it.
+PARTS: Final[Mapping[str, Sequence[str | Sequence[str]]]] = {
+    "enqueue": (["followers"],),
+    "lease": (["gates"], ["caps"], "turns", "leasing"),
+    "settle": (["followers"], ["gates"], ["incidents"], ["caps"], ["keeping"], "settling", ["turns", "leasing"]),
+    "follow": ("followers",),
     "mend": ("caps",),
     "incident": ("incidents",),
     "gate": ("gates",),
@@ -40,12 +44,12 @@ NAMES: Final[Mapping[str, Mapping[str, str | int]]] = {
     },
 }
 
-#: The same of what is looked up: as tables.
-TABLES: Final[Mapping[str, Mapping[str, str | int | bool]]] = {
+#: The same of what is looked up: as tables. Numbers are texts: as such they go to Redis at a third of the cost.
+TABLES: Final[Mapping[str, Mapping[str, str | bool]]] = {
     "RQ_REGISTRY": keys.RQ_REGISTRY,
     "RQ_PARKED": keys.RQ_PARKED,
     "RQ_STATUS": RQ_STATUS,
-    "STATE_NUMBER": NUMBERS,
+    "STATE_NUMBER": {state: str(number) for state, number in NUMBERS.items()},
     "SUCCESS": dict.fromkeys(sorted(SUCCESS), True),
     "TERMINAL": dict.fromkeys(sorted(TERMINAL), True),
 }
@@ -59,32 +63,46 @@ _WORD: Final = re.compile(r"\w+")
 def text(name: str) -> str:
     """The script of this name. KeyError for one that uses a name of `NAMES` that there is not."""
     own = _own(name)
-    needed = set(_WORD.findall(own))
-    found = [own]
+    needed, found = set(_WORD.findall(own)), [own]
     # What is used stands before who uses it.
-    shared = [one for part in ("common", *PARTS.get(name, ())) for one in _parts(part)]
-    for definition in reversed([*_tables(), *shared]):
-        if not needed.isdisjoint(_defined(definition)):
-            needed.update(_WORD.findall(definition))
-            found.append(definition)
-    return "\n".join(reversed(found))
+    for part in reversed(("", "common", *PARTS.get(name, ()))):
+        used: list[str] = []
+        for file in [part] if isinstance(part, str) else reversed(part):
+            for definition in reversed(_definitions(file)):
+                if not needed.isdisjoint(_defined(definition)):
+                    needed.update(_WORD.findall(definition))
+                    used.insert(0, definition)
+        found = [*(used if isinstance(part, str) else _when_called_for(part[-1], used)), *found]
+    return "\n".join(found)
 
 
-def _tables() -> Iterator[str]:
-    for name, members in TABLES.items():
-        said = (f"{member} = {json.dumps(value)}" for member, value in members.items())
-        yield f"local {name} = {{ {', '.join(said)} }}"
+def _when_called_for(name: str, definitions: Sequence[str]) -> Sequence[str]:
+    """A function of this name that makes them once, and gives the functions among them by name."""
+    functions = [one for each in definitions if each.startswith("local function") for one in _defined(each)]
+    return definitions and [
+        f"local made_{name}\nlocal function {name}()\nif made_{name} then return made_{name} end",
+        *definitions,
+        f"made_{name} = {{ {', '.join(f'{one} = {one}' for one in functions)} }}\nreturn made_{name}\nend",
+    ]
 
 
 @cache
-def _parts(part: str) -> Sequence[str]:
-    """The definitions of a file, each of which begins with `local` at the start of a line."""
+def _definitions(part: str) -> Sequence[str]:
+    """Those of a file, each of which begins with `local` at the start of a line; of no file: the tables."""
+    if not part:
+        return list(_tables())
     found: list[list[str]] = []
     for line in _own(part).splitlines():
         if line.startswith("local "):
             found.append([])
         found[-1].append(line)
     return ["\n".join(lines) for lines in found]
+
+
+def _tables() -> Iterator[str]:
+    for name, members in TABLES.items():
+        said = (f"{member} = {json.dumps(value)}" for member, value in members.items())
+        yield f"local {name} = {{ {', '.join(said)} }}"
 
 
 def _defined(definition: str) -> list[str]:

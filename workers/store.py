@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from proofq.policies import lifecycle
-from proofq.workers import keys, packed, rq_view
+from proofq.workers import keys, packed, plan, rq_view
 from proofq.workers.census import Census
 from proofq.workers.clock import Clock
 from proofq.workers.errors import UnknownTask
@@ -170,43 +170,10 @@ class Store:
         `wish`: what the slot that is free by it asks for, in the same step; whatever is the matter with that shows
         once the slot asks again.
         """
-        plan: dict[str, Any] = {
-            "id": move.id,
-            "rid": move.request or self.clock.token(),
-            "from": move.source,
-            "fence": move.fence,
-            "event": move.event,
-            "to": move.to,
-            "reason": move.reason[:500],
-            "who": move.who,
-            "evidence": move.evidence[:500],
-            "set": dict(move.fields),
-            "drop": list(move.drop),
-            "attempt": dict(move.attempt),
-            "owner": move.owner,
-            "queue": move.queue,
-            "job": dict(move.job),
-            "result": dict(move.result),
-            "drop_result": move.drop_result,
-            "waits": move.to in lifecycle.WAITING,
-            "bell": move.bell,
-            "heeds_cancel": move.heeds_cancel,
-        }
-        if move.due_in_ms is not None:
-            plan["due_in_ms"] = move.due_in_ms
-        if move.max_age_ms is not None:
-            plan["max_age_ms"] = move.max_age_ms
-        if move.gate is not None:
-            plan["gate"] = dict(move.gate)
-        if move.after:
-            plan["after"] = list(move.after)
-        if move.through:
-            plan["through"] = [list(one) for one in move.through]
-        if move.incident:
-            plan["incident"] = dict(move.incident)
+        said = plan.of(move, move.request or self.clock.token())
         # Words of agents and libraries may hold half a surrogate pair; they must not keep an attempt from its end.
         wanted = wish.arguments(self.clock) if wish else []
-        answer = self.call("settle", rq_view.compact(plan).encode("utf-8", "replace"), *wanted)
+        answer = self.call("settle", rq_view.compact(said).encode("utf-8", "replace"), *wanted)
         word = answer[0].decode()
         if word == "changed":
             return Written(word, state=answer[1].decode(), fence=answer[2].decode())

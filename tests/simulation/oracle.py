@@ -182,7 +182,7 @@ class Oracle:
         if word == "done" and not is_refused(plan["event"]):
             if plan["to"] == "queued":
                 self.fleet.ring(plan["queue"])
-            if plan["bell"]:
+            if plan.get("bell"):
                 self.fleet.ring(plan["bell"])
             self._look_at_followers(task_id)
         if word in {"done", "already"} and len(answer) > 2 and answer[2]:

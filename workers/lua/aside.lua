@@ -4,7 +4,7 @@
 -- Returns: ok | wrong_type, key, type.
 local id, owner = ARGV[2], ARGV[3]
 local wrong = misfit({
-  {K.OWNERS, 'zset'}, {K.STRAYS, 'hash'}, {K.LEASES .. owner, 'hash'}, {K.DUE, 'zset'}, {K.AGES, 'zset'}})
+  K.OWNERS, 'zset', K.STRAYS, 'hash', K.LEASES .. owner, 'hash', K.DUE, 'zset', K.AGES, 'zset'})
 if wrong then return wrong end
 local fence = redis.call('HGET', K.LEASES .. owner, id)
 open_at_maxmemory()

@@ -5,7 +5,7 @@
 --          wrong_type, key, type.
 local now = clock(ARGV[1])
 local owner = ARGV[2]
-local wrong = misfit({{K.OWNERS, 'zset'}, {K.LEASES .. owner, 'hash'}})
+local wrong = misfit({K.OWNERS, 'zset', K.LEASES .. owner, 'hash'})
 if wrong then return wrong end
 local deadline = owner_deadline(owner)
 if not deadline or deadline == 0 then return {'unknown'} end
@@ -26,7 +26,7 @@ if ARGV[4] ~= '' then
     local id, fence = told[1], told[2]
     if redis.call('HGET', K.LEASES .. owner, id) == fence and typed(K.ATTEMPTS .. id, 'hash') then
       -- A record that nobody can read must not keep the leases from being renewed.
-      pcall(patch_attempt, id, string.match(fence, '^%d+'), {progress = told[3], progress_at = '@now'}, now)
+      pcall(patch_attempt, id, string.match(fence, '^%d+'), {progress = told[3], progress_at = now})
     end
   end
 end

@@ -9,8 +9,6 @@ local WHOLE, WANTED = '?whole', '?wanted'
 -- Members of indexes that are looked at in one call, and those that are left.
 local CAP_LOOKS = 16
 local cap_looks = CAP_LOOKS
--- What the lease that has ended in this step was counted under, as its task's row says it.
-local cap_freed = nil
 
 -- Whether the task is leased. Where nobody can tell it counts.
 local function cap_held(id)
@@ -126,12 +124,12 @@ end
 -- Counts a lease no more that has ended in this step; `said`: the row's `caps`.
 local function caps_leave(id, said)
   for cap in string.gmatch(said, '(%S+) %d+') do redis.pcall('ZREM', K.RUNNING .. cap, id) end
-  cap_freed = said
 end
 
--- Rings for those who were turned away, where there is room that this step has not given away again.
-local function caps_ring()
-  for cap, most in string.gmatch(cap_freed or '', '(%S+) (%d+)') do
+-- Rings for those who were turned away, where there is room by the end of a lease, counted under what is `said`, that this
+-- step has not given away again.
+local function caps_ring(said)
+  for cap, most in string.gmatch(said, '(%S+) (%d+)') do
     local wanted = redis.pcall('ZSCORE', K.RUNNING .. cap, WANTED)
     if type(wanted) == 'string' and cap_count(cap) < tonumber(most) then
       redis.call('ZREM', K.RUNNING .. cap, WANTED)

@@ -4,9 +4,9 @@
 --          enqueued_at of the head or ''}; strays; damaged[] of keys that hold another type and count as empty}.
 local damaged = {}
 local function fit(key, kind)
-  local good, actual = typed(key, kind)
-  if not good then damaged[#damaged + 1] = {key, actual} end
-  return good
+  local wrong = misfit({key, kind})
+  if wrong then damaged[#damaged + 1] = {key, wrong[3]} end
+  return not wrong
 end
 
 local lanes = {}

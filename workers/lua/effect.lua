@@ -9,7 +9,7 @@
 local now = clock(ARGV[1])
 local verb, id, fence, key, rid = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local effects, member = K.EFFECTS .. id, id .. ' ' .. key
-local wrong = misfit({{K.TASK .. id, 'hash'}, {effects, 'hash'}, {K.UNCONFIRMED, 'zset'}, {K.OWNERS, 'zset'}})
+local wrong = misfit({K.TASK .. id, 'hash', effects, 'hash', K.UNCONFIRMED, 'zset', K.OWNERS, 'zset'})
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence')
 if not row[1] then return {'missing'} end

@@ -10,10 +10,10 @@ local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
 local id, queue = plan.id, plan.queue
 local wrong = misfit({
-  {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}, {K.RQ_JOB .. id, 'hash'},
-  {K.RQ_QUEUE .. queue, 'list'}, {K.RQ_QUEUES, 'set'}, {K.RQ_DEFERRED .. queue, 'zset'}, {K.TASKS, 'zset'},
-  {K.AGES, 'zset'}, {K.DUE, 'zset'}, {plan.key, 'hash'}, {K.LAYOUT, 'hash'}})
-wrong = wrong or (plan.adopt and misfit({{K.STRAYS, 'hash'}}))
+  K.TASK .. id, 'hash', K.CRUMBS .. id, 'list', K.ATTEMPTS .. id, 'hash', K.RQ_JOB .. id, 'hash',
+  K.RQ_QUEUE .. queue, 'list', K.RQ_QUEUES, 'set', K.RQ_DEFERRED .. queue, 'zset', K.TASKS, 'zset',
+  K.AGES, 'zset', K.DUE, 'zset', plan.key, 'hash', K.LAYOUT, 'hash'})
+wrong = wrong or (plan.adopt and misfit({K.STRAYS, 'hash'}))
 wrong = wrong or other_layout()
 if wrong then return wrong end
 if redis.call('EXISTS', K.TASK .. id) == 1 then return {'same', id} end
@@ -29,19 +29,24 @@ end
 if there and not plan.adopt then return {'conflict', id} end
 local open, refused = nil, nil
 if plan.after then
-  open, refused = awaited(plan.after)
+  open, refused = followers().awaited(plan.after)
   if refused then return refused end
   if #open == 0 then return {'met', id} end
 end
 
 local expires = now + plan.max_age_ms
-plan.set.state, plan.set.queue, plan.set.enqueued_at, plan.set.expires_at = plan.state, queue, now, expires
+plan.set.state, plan.set.queue = plan.state, queue
+plan.set.enqueued_at, plan.set.expires_at = whole_number(now), whole_number(expires)
 write_fields(K.TASK .. id, plan.set)
 if #ARGV > 2 then redis.call('HSET', K.RQ_JOB .. id, unpack(ARGV, 3)) end
-redis.call('ZADD', K.TASKS, now, id)
+redis.call('ZADD', K.TASKS, plan.set.enqueued_at, id)
 count_as(id, queue, plan.state)
 end_as(id, nil, plan.state, now)
-if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('HSET', K.TASK .. id, 'ended_at', now) end
+if plan.waits then
+  redis.call('ZADD', K.AGES, plan.set.expires_at, id)
+else
+  redis.call('HSET', K.TASK .. id, 'ended_at', plan.set.enqueued_at)
+end
 if plan.adopt then
   redis.call('PERSIST', K.RQ_JOB .. id)
   redis.call('HDEL', K.STRAYS, id)
@@ -62,7 +67,7 @@ if plan.key ~= '' then
   redis.call('PEXPIRE', plan.key, plan.unique_ms + 86400000)
 end
 crumb(id, now, nil, plan.event, plan.state, plan.reason, 0, '', plan.who, plan.rid)
-if open then wait_for(id, open) end
+if open then followers().wait_for(id, open) end
 enter_view(id, queue, RQ_STATUS[plan.state], '', not open and plan.not_before_ms or nil)
 -- RQ's people look there for queues, for one whose first task waits as well.
 if RQ_STATUS[plan.state] ~= 'queued' then redis.call('SADD', K.RQ_QUEUES, K.RQ_QUEUE .. queue) end

@@ -7,7 +7,7 @@ local now = clock(ARGV[1])
 local id, limit = ARGV[2], tonumber(ARGV[3])
 local list = K.FOLLOWERS .. id
 local wrong = misfit({
-  {K.OWNERS, 'zset'}, {K.TASK .. id, 'hash'}, {list, 'list'}, {K.FOLLOWING, 'zset'}, {K.DUE, 'zset'}, {K.AGES, 'zset'}})
+  K.OWNERS, 'zset', K.TASK .. id, 'hash', list, 'list', K.FOLLOWING, 'zset', K.DUE, 'zset', K.AGES, 'zset'})
 if wrong then return wrong end
 local state = redis.call('HGET', K.TASK .. id, 'state')
 

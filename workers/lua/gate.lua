@@ -11,9 +11,9 @@
 --          another call of the same attempt) | wrong_type, key, type.
 local now = clock(ARGV[1])
 local verb, name, who, rid = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local wrong = misfit({{K.GATES, 'zset'}, {K.ISOLATED, 'hash'}})
+local wrong = misfit({K.GATES, 'zset', K.ISOLATED, 'hash'})
 if not wrong and not string.find(verb, '_provider', 1, true) then
-  wrong = misfit({{K.GATE .. name, 'hash'}, {K.GATE_CRUMBS .. name, 'list'}})
+  wrong = misfit({K.GATE .. name, 'hash', K.GATE_CRUMBS .. name, 'list'})
 end
 if wrong then return wrong end
 

@@ -6,7 +6,7 @@
 local INCIDENTS_MOST, SEEN_MOST, SAMPLES_MOST = 500, 500, 10
 
 local function incidents_misfit()
-  return misfit({{K.CAUSES, 'hash'}, {K.SEEN, 'zset'}, {K.INCIDENTS, 'zset'}, {K.ALERTS, 'zset'}})
+  return misfit({K.CAUSES, 'hash', K.SEEN, 'zset', K.INCIDENTS, 'zset', K.ALERTS, 'zset'})
 end
 
 -- The named fields of an incident; nil where there is none, or a stranger's key.

@@ -10,29 +10,36 @@
 -- reader that does not know of it finds the state and the claim, and {} for long inputs.
 local LONGEST, PARTS = 64, 48
 
--- The breadcrumbs as they are packed, the lease and the start of each attempt, and the requests behind the last ones.
-local function packed_crumbs(raw)
-  local texts, leased, started, rids = {}, {}, {}, {}
-  local at, to, n, fence, who = 0, cjson.null, 0, '', ''
-  for i, text in ipairs(raw) do
-    local one = decoded(text)
+-- The breadcrumbs as they are packed, the lease and the start of each attempt, the requests behind the last ones, and the
+-- first event; nil where one cannot be read. `added`: those of this step, which are not written by themselves.
+local function packed_crumbs(id, added)
+  local all, packed, leased, started, rids = {}, {}, {}, {}, {}
+  for i, raw in ipairs(redis.call('LRANGE', K.CRUMBS .. id, 0, -1)) do
+    all[i] = decoded(raw)
+    local one = all[i]
     if not one or #one ~= 10 or type(one[1]) ~= 'number' or type(one[6]) ~= 'number' then return nil end
+  end
+  for _, one in ipairs(added) do all[#all + 1] = one end
+  local at, to, n, fence, who = 0, cjson.null, 0, '', ''
+  for i, one in ipairs(all) do
     local more = {
       s = one[2] ~= to and one[2] or nil, r = one[5] ~= '' and one[5] or nil, n = one[6] ~= n and one[6] or nil,
       f = one[7] ~= fence and one[7] or nil, w = one[8] ~= who and one[8] or nil, e = one[10] ~= '' and one[10] or nil}
-    texts[i] = cjson.encode({one[1] - at, one[3], one[4], next(more) and more or nil})
+    packed[i] = {one[1] - at, one[3], one[4], next(more) and more or nil}
     at, to, n, fence, who = one[1], one[4], one[6], one[7], one[8]
     if one[3] == 'lease' then leased[n] = one elseif one[3] == 'start' then started[n] = one end
-    if i > 1 and i > #raw - 12 and one[9] ~= rids[#rids] then rids[#rids + 1] = one[9] end
+    if i > 1 and i > #all - 12 and one[9] ~= rids[#rids] then rids[#rids + 1] = one[9] end
   end
-  return '[' .. table.concat(texts, ',') .. ']', leased, started, rids
+  return cjson.encode(packed), leased, started, rids, all[1][3]
 end
 
--- Without what tells processes apart, and what the lease, the start and the row say as well.
-local function packed_attempts(raw, leased, started, ended_at, last)
-  local texts = {}
-  for i = 2, #raw, 2 do
-    local record = decoded(raw[i])
+-- The records of attempts without what tells processes apart, and what the lease, the start and the row say as well; nil
+-- where one cannot be read. `patch`: what this step changes in that of attempt `last`, if anything.
+local function packed_attempts(id, last, patch, leased, started, ended_at)
+  local flat, packed, records = redis.call('HGETALL', K.ATTEMPTS .. id), {}, {}
+  for i = 1, #flat, 2 do records[flat[i]] = decoded(flat[i + 1]) or false end
+  if patch then records[last] = patched(records[last], last, patch) end
+  for _, record in pairs(records) do
     if not record or type(record.n) ~= 'number' then return nil end
     local lease, start = leased[record.n], started[record.n]
     record.start_ticks = nil
@@ -40,15 +47,15 @@ local function packed_attempts(raw, leased, started, ended_at, last)
     if lease and record.worker == lease[8] then record.worker = nil end
     if lease and record.fence == lease[7] then record.fence = nil end
     if start and record.started_at == start[1] then record.started_at = nil end
-    if record.n == last and record.ended_at == ended_at then record.ended_at = nil end
-    texts[#texts + 1] = cjson.encode(record)
+    if record.n == tonumber(last) and record.ended_at == ended_at then record.ended_at = nil end
+    packed[#packed + 1] = record
   end
-  return '[' .. table.concat(texts, ',') .. ']'
+  return packed[1] and cjson.encode(packed) or '[]'
 end
 
 -- The fields of a row as they are written: in parts as long as Redis packs so many.
 local function packed_row(row, texts, rids)
-  local head, body, flat, part_bytes = {}, {}, {}, LONGEST
+  local head, body, flat, count, part_bytes = {}, {}, {}, 0, LONGEST
   for _, one in ipairs(texts) do
     head[#head + 1] = one[1] .. ' ' .. #one[2]
     body[#body + 1] = one[2]
@@ -58,48 +65,49 @@ local function packed_row(row, texts, rids)
     if rids[i * 7 - 6] then row[field] = table.concat(rids, ' ', i * 7 - 6, math.min(i * 7, #rids)) end
   end
   for field, value in pairs(row) do
-    flat[#flat + 1] = field
-    flat[#flat + 1] = value
+    flat[count + 1], flat[count + 2] = field, value
+    count = count + 2
     if #value > LONGEST then part_bytes = #whole end
   end
   if #whole > LONGEST * PARTS then part_bytes = #whole end
   for part = 0, math.floor((#whole - 1) / part_bytes) do
-    flat[#flat + 1] = string.format('%d', part)
-    flat[#flat + 1] = string.sub(whole, part * part_bytes + 1, (part + 1) * part_bytes)
+    flat[count + 1] = part < 10 and string.char(48 + part) or whole_number(part)
+    flat[count + 2] = string.sub(whole, part * part_bytes + 1, (part + 1) * part_bytes)
+    count = count + 2
   end
   return flat
 end
 
--- RQ's job without what is empty, and without its arguments, which are the task's inputs. One that somebody else made
--- stays as it is.
-local function keep_job(id)
+-- RQ's job as it ends (`fields`), without what is empty, and without its arguments, which are the task's inputs. One that
+-- somebody else made stays as it is.
+local function keep_job(id, fields)
   local key = K.RQ_JOB .. id
-  if redis.call('TYPE', key).ok ~= 'hash' then return end
-  local flat, kept = redis.call('HGETALL', key), {}
+  local flat, kept = redis.pcall('HGETALL', key), flat_fields(fields)
+  if flat.err or #flat == 0 then return end
+  local count = #kept
   for i = 1, #flat, 2 do
     local field, value = flat[i], flat[i + 1]
     if field == 'data' and #value > LONGEST then value = '["proofq.run",null,[],{}]' end
-    if value ~= '' and field ~= 'last_heartbeat' then
-      kept[#kept + 1] = field
-      kept[#kept + 1] = value
+    if value ~= '' and field ~= 'last_heartbeat' and not fields[field] then
+      kept[count + 1], kept[count + 2] = field, value
+      count = count + 2
     end
   end
   redis.call('DEL', key)
   redis.call('HSET', key, unpack(kept))
 end
 
--- The fields of the task's row once it is packed, and how it came to be; nil where a breadcrumb or a record of an attempt
--- is none of ours.
-local function packed(id)
-  local flat, row = redis.call('HGETALL', K.TASK .. id), {}
-  for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
-  local raw = redis.call('LRANGE', K.CRUMBS .. id, 0, -1)
-  local crumbs, leased, started, rids = packed_crumbs(raw)
-  if not crumbs then return nil end
-  local attempts = packed_attempts(redis.call('HGETALL', K.ATTEMPTS .. id), leased, started, tonumber(row.ended_at),
-    tonumber(row.attempt))
+-- The fields of a task's row once it is packed, and how it came to be; nil where a breadcrumb or a record of an attempt is
+-- none of ours. `row`: its fields before this plan; `crumbs`: the breadcrumbs of this step.
+local function packed(id, row, plan, crumbs)
+  local last = row.attempt
+  for field, value in pairs(plan.set) do row[field] = value end
+  for _, field in ipairs(plan.drop) do row[field] = nil end
+  local said, leased, started, rids, first = packed_crumbs(id, crumbs)
+  if not said then return nil end
+  local attempts = packed_attempts(id, last, plan.attempt, leased, started, tonumber(row.ended_at))
   if not attempts then return nil end
-  local texts = {{'crumbs', crumbs}, {'attempts', attempts}}
+  local texts = {{'crumbs', said}, {'attempts', attempts}}
   for field, left in pairs({inputs = '{}', verdict = false}) do
     if row[field] and #row[field] > LONGEST then
       texts[#texts + 1] = {field, row[field]}
@@ -108,15 +116,18 @@ local function packed(id)
   end
   -- Nobody compares with how the world was before: a task that ended in success never runs again.
   row.baseline = nil
-  return packed_row(row, texts, rids), decoded(raw[1])[3]
+  return packed_row(row, texts, rids), first
 end
 
--- Whoever calls has checked the types of the task's rows; what stands in them somebody may have broken, which must not
--- keep a task from its end: then they stay as they are.
-local function keep(id)
-  local fine, flat, event = pcall(packed, id)
-  if not fine or not flat then return end
+-- Writes the rows of a task that ends in success by this plan, packed, and its job, and says so. Nothing of them is written
+-- by itself first: what is packed at once need not be read and deleted again. Whoever calls has checked the types of the
+-- task's rows; what stands in them somebody may have broken, which must not keep a task from its end: then nothing is
+-- written here, and they are written as those of other moves.
+local function keep(id, row, plan, crumbs)
+  local fine, flat, first = pcall(packed, id, row, plan, crumbs)
+  if not fine or not flat then return false end
   redis.call('DEL', K.TASK .. id, K.CRUMBS .. id, K.ATTEMPTS .. id)
   redis.call('HSET', K.TASK .. id, unpack(flat))
-  if event == 'enqueue' then keep_job(id) end
+  if first == 'enqueue' then keep_job(id, plan.job or {}) else job_fields(id, plan.job or {}) end
+  return true
 end

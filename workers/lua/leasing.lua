@@ -16,7 +16,7 @@ local function waiting_at(gate, first)
   local count = 0
   for i = first, #ARGV do
     local queue = string.match(ARGV[i], '^%S+')
-    if asked_for(ARGV[i]) == gate and typed(K.RQ_QUEUE .. queue, 'list') then
+    if asked_for(ARGV[i]).gate == gate and typed(K.RQ_QUEUE .. queue, 'list') then
       count = count + redis.call('LLEN', K.RQ_QUEUE .. queue)
     end
   end
@@ -35,26 +35,27 @@ end
 
 local function lease(now, at)
   local owner, slot, rid, random, wall, worker, host, from, to = unpack(ARGV, at, at + 8)
-  local wrong = misfit({
-    {K.OWNERS, 'zset'}, {K.LEASES .. owner, 'hash'}, {K.GRANTS .. owner, 'hash'}, {K.AGES, 'zset'}, {K.STRAYS, 'hash'}})
+  -- What is looked at anyway says by itself that it is of another type.
+  local deadline = redis.pcall('ZSCORE', K.OWNERS, owner)
+  if type(deadline) == 'table' then return strange(K.OWNERS) end
+  local last = redis.pcall('HGET', K.GRANTS .. owner, slot)
+  if type(last) == 'table' then return strange(K.GRANTS .. owner) end
+  local wrong = misfit({K.LEASES .. owner, 'hash', K.AGES, 'zset', K.STRAYS, 'hash'})
   if wrong then return wrong end
   -- Where nobody is paused this is all that it costs.
-  local fit, kind = typed(K.PAUSED, 'hash')
-  if not fit then return {'wrong_type', K.PAUSED, kind} end
-  local paused = {}
-  for _, agent in ipairs(kind == 'hash' and redis.call('HKEYS', K.PAUSED) or {}) do
+  local agents, paused = redis.pcall('HKEYS', K.PAUSED), {}
+  if agents.err then return strange(K.PAUSED) end
+  for _, agent in ipairs(agents) do
     paused['work.' .. agent], paused['meta.' .. agent] = true, true
   end
-  local deadline = owner_deadline(owner)
-  if not deadline or deadline == 0 then return {'unknown_owner'} end
-  if deadline <= now then return {'silent'} end
+  if not deadline or tonumber(deadline) == 0 then return {'unknown_owner'} end
+  if tonumber(deadline) <= now then return {'silent'} end
 
-  local last = redis.call('HGET', K.GRANTS .. owner, slot)
   if last then
     local asked, id, fence = string.match(last, '^(%S+) (%S+) (%S+)$')
     if asked == rid then
       if redis.call('HGET', K.LEASES .. owner, id) ~= fence then return {'empty'} end
-      wrong = misfit({{K.TASK .. id, 'hash'}})
+      wrong = misfit({K.TASK .. id, 'hash'})
       if wrong then return wrong end
       -- Where a stranger's key has taken its place since, the gate hears of its probe no more than of a dead prober.
       local again = redis.pcall('HGET', K.ATTEMPTS .. id, string.match(fence, '^%d+'))
@@ -71,58 +72,56 @@ local function lease(now, at)
   local only = #ARGV <= at + 9
   local tags, clock_at = turns_tagged(queues, said, only)
   local function barred(turn)
-    local gate, _, _, caps = asked_for(said[turn])
-    if closed[gate] then return true end
-    if caps == '' then return false end
-    local reached, due = caps_reached(caps, now, at + 9, shut)
+    local asked = asked_for(said[turn])
+    if closed[asked.gate] then return true end
+    if asked.caps == '' then return false end
+    local reached, due = caps().caps_reached(asked.caps, now, at + 9, shut)
     if due then opens = math.min(due, opens or due) end
     return reached
   end
   for turn in turns_in_order(queues, tags, barred) do
-    local queue, gate, _, _, caps = queues[turn], asked_for(said[turn])
+    local queue, gate, under = queues[turn], asked_for(said[turn]).gate, asked_for(said[turn]).caps
     local list, reached = K.RQ_QUEUE .. queue, barred(turn)
     while not reached and looked < 64 do
       -- An error where a stranger's key stands in its place, which is passed over.
       local id = redis.pcall('LINDEX', list, 0)
       if type(id) ~= 'string' then break end
       looked = looked + 1
-      local kind = redis.call('TYPE', K.TASK .. id).ok
-      local state = kind == 'hash' and redis.call('HGET', K.TASK .. id, 'state') or nil
-      if not state or unfit(id) then
-        local reason = kind == 'none' and 'no task of ours has this id' or 'its rows are damaged'
+      local row, damaged = task_row(id)
+      if damaged or not row.state or unfit_beside(id) then
+        local reason = redis.call('EXISTS', K.TASK .. id) == 0 and 'no task of ours has this id' or 'its rows are damaged'
         redis.call('LPOP', list)
         redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = reason, at = now}))
         redis.call('PUBLISH', K.BELL, K.STRAYS)
-      elseif state ~= from then
+      elseif row.state ~= from then
         redis.call('LPOP', list)
         redis.call('HSET', K.STRAYS, id, cjson.encode({queue = queue, reason = 'put back from outside', at = now}))
         redis.call('PUBLISH', K.BELL, K.STRAYS)
       else
-        local n = tonumber(redis.call('HGET', K.TASK .. id, 'attempt')) + 1
+        local n = whole_number(tonumber(row.attempt) + 1)
         local fence = n .. '-' .. random
-        local record = {n = n, fence = fence, leased_at = now, worker = worker, host = host}
+        local record = {n = tonumber(n), fence = fence, leased_at = now, worker = worker, host = host}
         if gate ~= '' then
-          local let_in, row, probe, due = gate_admit(gate, now, owner .. ' ' .. id .. ' ' .. fence,
+          local let_in, at_gate, probe, due = gates().gate_admit(gate, now, owner .. ' ' .. id .. ' ' .. fence,
             function() return waiting_at(gate, at + 9) end, worker, rid)
           if not let_in then
             closed[gate] = true
             if due then opens = math.min(due, opens or due) end
             break
           end
-          record.gate, record.gate_epoch = gate, row.epoch
-          record.probe, record.watched = probe or nil, gate_watched(row, now) or nil
+          record.gate, record.gate_epoch = gate, at_gate.epoch
+          record.probe, record.watched = probe or nil, gates().gate_watched(at_gate, now) or nil
         end
         redis.call('LPOP', list)
         redis.call('HSET', K.TASK .. id, 'state', to, 'fence', fence, 'owner', owner, 'slot', slot, 'attempt', n,
-          'host', host)
-        redis.call('HINCRBY', K.TASK .. id, 'pickups', 1)
+          'host', host, 'pickups', whole_number(tonumber(row.pickups or 0) + 1))
         redis.call('ZREM', K.AGES, id)
         redis.call('HSET', K.LEASES .. owner, id, fence)
-        if caps ~= '' then caps_enter(id, caps, now) end
+        if under ~= '' then caps().caps_enter(id, under, now) end
         if not only then turn_charged(queue, said[turn], tags[turn] or 0, clock_at) end
         redis.call('HSET', K.GRANTS .. owner, slot, rid .. ' ' .. id .. ' ' .. fence)
-        patch_attempt(id, n, record, now)
-        crumb(id, now, from, 'lease', to, '', n, fence, worker, rid)
+        redis.call('HSET', K.ATTEMPTS .. id, n, cjson.encode(record))
+        crumb(id, now, from, 'lease', to, '', record.n, fence, worker, rid)
         enter_view(id, queue, RQ_STATUS[to], fence)
         count_as(id, queue, to)
         job_fields(id, {status = RQ_STATUS[to], worker_name = rq_worker(worker, queue, slot),

@@ -4,7 +4,7 @@
 -- Whoever leaves or enters the state meanwhile moves no other: a walk that goes on after the last id it was given meets
 -- each that stays once, and none twice.
 local key, number = K.STATES .. ARGV[2], STATE_NUMBER[ARGV[3]]
-local wrong = misfit({{key, 'zset'}})
+local wrong = misfit({key, 'zset'})
 if wrong then return wrong end
 
 -- As Redis orders members of one score; Lua's own `>` goes by the server's locale.

@@ -7,34 +7,34 @@
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
 local id = plan.id
-local wrong = unfit(id) or misfit({
-  {K.TASKS, 'zset'}, {K.DUE, 'zset'}, {K.AGES, 'zset'}, {K.OWNERS, 'zset'}, {K.FOLLOWING, 'zset'}})
+local row, wrong = task_row(id, 'fence', 'queue', 'enqueued_at', 'not_before', 'ended_at', 'after_open', 'owner', 'caps',
+  'rids', 'rids2')
+wrong = wrong or unfit_beside(id) or misfit({
+  K.TASKS, 'zset', K.DUE, 'zset', K.AGES, 'zset', K.OWNERS, 'zset', K.FOLLOWING, 'zset'})
 if wrong then return wrong end
-local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'queue', 'attempt', 'enqueued_at', 'expires_at',
-  'not_before', 'ended_at', 'after_open', 'owner', 'caps')
-local state, fence, queue, owner = row[1], row[2] or '', row[3], row[10]
+local state, fence, queue, owner = row.state, row.fence or '', row.queue, row.owner
 if not state then return {'missing'} end
-if done_before(id, plan.rid) then return {'already'} end
+if done_before(id, plan.rid, row) then return {'already'} end
 if state ~= plan.state or fence ~= plan.fence then return {'changed'} end
-local awaits = state == FOLLOWER.waits and row[9] and decoded(row[9]) or {}
-wrong = owner and misfit({{K.LEASES .. owner, 'hash'}})
+local awaits = state == FOLLOWER.waits and row.after_open and decoded(row.after_open) or {}
+wrong = owner and misfit({K.LEASES .. owner, 'hash'})
 for _, other in ipairs(awaits) do
-  wrong = wrong or misfit({{K.TASK .. other, 'hash'}, {K.FOLLOWERS .. other, 'list'}})
+  wrong = wrong or misfit({K.TASK .. other, 'hash', K.FOLLOWERS .. other, 'list'})
 end
 if wrong then return wrong end
 
 open_at_maxmemory()
-crumb(id, now, state, 'mend', state, plan.reason, tonumber(row[4]), fence, plan.who, plan.rid)
+crumb(id, now, state, 'mend', state, plan.reason, tonumber(row.attempt), fence, plan.who, plan.rid)
 for _, field in ipairs(plan.drop) do redis.call('HDEL', K.TASK .. id, field) end
 
 -- Lists of ours.
-redis.call('ZADD', K.TASKS, row[5], id)
-if plan.waits then redis.call('ZADD', K.AGES, row[6], id) else redis.call('ZREM', K.AGES, id) end
-local due = state == FOLLOWER.waits and #awaits == 0 and tonumber(row[7] or '') or nil
+redis.call('ZADD', K.TASKS, row.enqueued_at, id)
+if plan.waits then redis.call('ZADD', K.AGES, row.expires_at, id) else redis.call('ZREM', K.AGES, id) end
+local due = state == FOLLOWER.waits and #awaits == 0 and tonumber(row.not_before or '') or nil
 if due then redis.call('ZADD', K.DUE, due, id) else redis.call('ZREM', K.DUE, id) end
 count_as(id, queue, state)
 for ended in pairs(TERMINAL) do redis.pcall('ZREM', K.ENDED .. ended, id) end
-if TERMINAL[state] and row[8] then redis.pcall('ZADD', K.ENDED .. state, row[8], id) end
+if TERMINAL[state] and row.ended_at then redis.pcall('ZADD', K.ENDED .. state, row.ended_at, id) end
 
 -- Who is to tell it of the end of what goes before it.
 for _, other in ipairs(awaits) do
@@ -46,7 +46,7 @@ end
 -- Its lease, so that its owner, or a reaper once that is silent, settles it.
 if owner and fence ~= '' and RQ_STATUS[state] == 'started' then
   redis.call('HSET', K.LEASES .. owner, id, fence)
-  caps_again(id, row[11] or '', now)
+  caps_again(id, row.caps or '', now)
   if not owner_deadline(owner) then redis.call('ZADD', K.OWNERS, now + plan.isolation_ms, owner) end
 end
 

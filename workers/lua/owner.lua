@@ -7,10 +7,10 @@
 local now = clock(ARGV[1])
 local verb, owner, host = ARGV[2], ARGV[3], ARGV[4]
 local wrong = misfit({
-  {K.OWNERS, 'zset'}, {K.OWNER .. owner, 'hash'}, {K.LEASES .. owner, 'hash'}, {K.HOST .. host, 'set'}})
+  K.OWNERS, 'zset', K.OWNER .. owner, 'hash', K.LEASES .. owner, 'hash', K.HOST .. host, 'set'})
 -- Only to forget an owner touches its grants: nothing else must wait for them.
-if verb == 'forget' then wrong = wrong or misfit({{K.GRANTS .. owner, 'hash'}}) end
-if verb == 'enlist' then wrong = wrong or misfit({{K.LAYOUT, 'hash'}, {K.TASKS, 'zset'}}) end
+if verb == 'forget' then wrong = wrong or misfit({K.GRANTS .. owner, 'hash'}) end
+if verb == 'enlist' then wrong = wrong or misfit({K.LAYOUT, 'hash', K.TASKS, 'zset'}) end
 if wrong then return wrong end
 -- Another layout is taken over only where nothing of it is left.
 if verb == 'enlist' and redis.call('ZCARD', K.TASKS) + redis.call('ZCARD', K.OWNERS) > 0 then

@@ -4,7 +4,7 @@
 -- Of RQ's deferred only rows scored in seconds are looked at, as RQ scores them: ours are scored in milliseconds or
 -- +inf, so that any number of ours costs nothing here. Nothing of ours is ever scheduled.
 local now = clock(ARGV[1])
-local wrong = misfit({{K.OWNERS, 'zset'}, {K.STRAYS, 'hash'}})
+local wrong = misfit({K.OWNERS, 'zset', K.STRAYS, 'hash'})
 if wrong then return wrong end
 open_at_maxmemory()
 

@@ -3,7 +3,7 @@
 -- Returns: done | already (it was so before) | wrong_type, key, type.
 local now = clock(ARGV[1])
 local agent = ARGV[3]
-local wrong = misfit({{K.PAUSED, 'hash'}})
+local wrong = misfit({K.PAUSED, 'hash'})
 if wrong then return wrong end
 open_at_maxmemory()
 local changed

@@ -8,7 +8,7 @@
 -- those whose followers have not been told, and those whose rows are damaged: the audit names them.
 local now = clock(ARGV[1])
 local dry, keep, offset = ARGV[3] == '1', cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
-local wrong = misfit({{K.OWNERS, 'zset'}, {K.TASKS, 'zset'}, {K.DUE, 'zset'}, {K.AGES, 'zset'}, {K.STRAYS, 'hash'}})
+local wrong = misfit({K.OWNERS, 'zset', K.TASKS, 'zset', K.DUE, 'zset', K.AGES, 'zset', K.STRAYS, 'hash'})
 if wrong then return wrong end
 
 local function keys_of(id)
@@ -31,7 +31,7 @@ end
 
 -- Its queue and the key that names it ('' = none); nil for one that is kept for now.
 local function doomed(id, state)
-  if misfit({{K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.ATTEMPTS .. id, 'hash'}}) then return nil end
+  if misfit({K.TASK .. id, 'hash', K.CRUMBS .. id, 'list', K.ATTEMPTS .. id, 'hash'}) then return nil end
   local row = redis.call('HMGET', K.TASK .. id, 'state', 'queue', 'key')
   if row[1] ~= state or not row[2] then return nil end
   if redis.call('EXISTS', K.FOLLOWERS .. id) == 1 then return nil end

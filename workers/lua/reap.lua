@@ -5,30 +5,29 @@
 --          unknown_owner (the reaper itself) | missing | wrong_type, key, type.
 local now = clock(ARGV[1])
 local id, fence, old, new, rid = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
-local wrong = misfit({
-  {K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}, {K.OWNERS, 'zset'}, {K.LEASES .. old, 'hash'},
-  {K.LEASES .. new, 'hash'}}) or broken_number(id)
+local row, wrong = task_row(id, 'fence', 'owner', 'queue', 'rids', 'rids2')
+wrong = wrong or misfit({
+  K.CRUMBS .. id, 'list', K.OWNERS, 'zset', K.LEASES .. old, 'hash', K.LEASES .. new, 'hash'})
 if wrong then return wrong end
-local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'owner', 'attempt', 'queue')
-if not row[1] then return {'missing'} end
-if row[2] ~= fence or row[3] ~= old then
-  if row[3] == new and done_before(id, rid) then
-    return {'taken', row[2], now, redis.call('HGETALL', K.TASK .. id)}
+if not row.state then return {'missing'} end
+if row.fence ~= fence or row.owner ~= old then
+  if row.owner == new and done_before(id, rid, row) then
+    return {'taken', row.fence, now, redis.call('HGETALL', K.TASK .. id)}
   end
-  return {'changed', row[1], row[2] or ''}
+  return {'changed', row.state, row.fence or ''}
 end
 local mine, theirs = owner_deadline(new), owner_deadline(old)
 if not mine or mine <= now then return {'unknown_owner'} end
 if theirs and theirs > now then return {'alive'} end
 
 open_at_maxmemory()
-local taken = row[4] .. '-' .. ARGV[8]
+local taken = row.attempt .. '-' .. ARGV[8]
 redis.call('HSET', K.TASK .. id, 'fence', taken, 'owner', new, 'slot', ARGV[6])
 if ARGV[9] == '1' then redis.call('HINCRBY', K.TASK .. id, 'deaths', 1) end
 redis.call('HDEL', K.LEASES .. old, id)
 redis.call('HSET', K.LEASES .. new, id, taken)
-crumb(id, now, row[1], 'reap', row[1], ARGV[10], tonumber(row[4]), taken, ARGV[11], rid)
-leave_view(id, row[5], 'started', fence)
-enter_view(id, row[5], 'started', taken)
-job_fields(id, {worker_name = rq_worker(ARGV[11], row[5], ARGV[6])})
+crumb(id, now, row.state, 'reap', row.state, ARGV[10], tonumber(row.attempt), taken, ARGV[11], rid)
+leave_view(id, row.queue, 'started', fence)
+enter_view(id, row.queue, 'started', taken)
+job_fields(id, {worker_name = rq_worker(ARGV[11], row.queue, ARGV[6])})
 return {'taken', taken, now, redis.call('HGETALL', K.TASK .. id)}

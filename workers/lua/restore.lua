@@ -3,7 +3,7 @@
 --       none: RQ's view of it stands as it should); 5 JSON object of RQ job hash fields.
 -- Returns: restored | kept | wrong_type, key, type.
 local id = ARGV[2]
-local wrong = misfit({{K.OWNERS, 'zset'}, {K.STRAYS, 'hash'}}) or unfit(id)
+local wrong = misfit({K.OWNERS, 'zset', K.STRAYS, 'hash'}) or unfit(id)
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'queue', 'fence', 'not_before')
 if not row[1] or redis.call('HEXISTS', K.STRAYS, id) == 0 then return {'kept'} end

@@ -4,7 +4,7 @@
 -- Returns: ok | unknown (buried or forgotten: it is no worker any more) | wrong_type, key, type of ours.
 -- All of it is a view: a key of another type is passed over, and a key's expiry only tidies up.
 local owner = ARGV[2]
-local wrong = misfit({{K.OWNERS, 'zset'}})
+local wrong = misfit({K.OWNERS, 'zset'})
 if wrong then return wrong end
 local deadline = owner_deadline(owner)
 if not deadline or deadline == 0 then return {'unknown'} end

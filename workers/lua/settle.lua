@@ -5,13 +5,13 @@
 -- written.
 local now = clock(ARGV[1])
 local plan = cjson.decode(ARGV[2])
-local answer = settle(now, plan)
+local answer, freed = settle(now, plan)
 if answer[1] ~= 'done' and answer[1] ~= 'already' then return answer end
 local change = nil
-if plan.gate and answer[1] == 'done' then change = gate_told(plan.gate, now, plan.who, plan.rid) end
-if plan.gate and answer[1] == 'already' then change = gate_moved_by(plan.gate.name, plan.rid) end
-if ARGV[3] then answer[3] = lease(now, 3) end
-if cap_freed then caps_ring() end
+if plan.gate and answer[1] == 'done' then change = gates().gate_told(plan.gate, now, plan.who, plan.rid) end
+if plan.gate and answer[1] == 'already' then change = gates().gate_moved_by(plan.gate.name, plan.rid) end
+if ARGV[3] then answer[3] = leasing().lease(now, 3) end
+if freed then caps().caps_ring(freed) end
 if change then
   answer[3] = answer[3] or false
   answer[4] = cjson.encode(change)

@@ -11,9 +11,9 @@
 --          lost | missing | wrong_type, key, type. A request that is sent again is answered as the first time.
 local now = clock(ARGV[1])
 local verb, id, fence, rid, plan = ARGV[2], ARGV[3], ARGV[4], ARGV[5], cjson.decode(ARGV[6])
-local wrong = misfit({{K.TASK .. id, 'hash'}, {plan.ledger, 'hash'}, {K.BUDGETS, 'hash'}, {K.OWNERS, 'zset'}})
-for _, scope in ipairs(plan.scopes) do wrong = wrong or misfit({{scope.key, 'hash'}}) end
-if plan.dearest then wrong = wrong or misfit({{plan.dearest, 'hash'}}) end
+local wrong = misfit({K.TASK .. id, 'hash', plan.ledger, 'hash', K.BUDGETS, 'hash', K.OWNERS, 'zset'})
+for _, scope in ipairs(plan.scopes) do wrong = wrong or misfit({scope.key, 'hash'}) end
+if plan.dearest then wrong = wrong or misfit({plan.dearest, 'hash'}) end
 if wrong then return wrong end
 local row = redis.call('HMGET', K.TASK .. id, 'state', 'fence', 'spent')
 if not row[1] then return {'missing'} end

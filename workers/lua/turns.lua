@@ -12,43 +12,49 @@ local NOTE = 'microseconds of slots that each queue was given by its weight; see
 local UNSEEN = 60000000
 
 -- What is asked for, but the queue: its gate ('' = none); weight and microseconds of a slot that an attempt takes (0: not
--- seen); its caps.
+-- seen); its caps. Looked at again and again in one call, but read once.
+local asked_before = {}
 local function asked_for(said)
-  local gate, weight, cost, caps = string.match(said, '^%S+ ?(%S*) ?(%d*):?(%d*) ?(.*)$')
-  weight = tonumber(weight) or 1
-  return gate == '-' and '' or gate, weight > 0 and weight or 1, tonumber(cost) or 0, caps
+  if not asked_before[said] then
+    local gate, weight, cost, caps = string.match(said, '^%S+ ?(%S*) ?(%d*):?(%d*) ?(.*)$')
+    weight = tonumber(weight) or 1
+    asked_before[said] = {
+      gate = gate == '-' and '' or gate, weight = weight > 0 and weight or 1, cost = tonumber(cost) or 0, caps = caps}
+  end
+  return asked_before[said]
 end
 
 -- The queues of the wishes in ARGV from `first` on that hold something, and the wishes themselves: by few looks at many
 -- at a time, since most hold nothing. Those of `paused` agents are left out.
 local function turns_waiting(first, paused)
-  local names, lists, wishes, queues, said, count = {}, {}, {}, {}, {}, 0
+  local lists, wishes, queues, said, count = {}, {}, {}, {}, 0
+  local any_paused = next(paused) ~= nil
   for i = first, #ARGV do
     local queue = string.match(ARGV[i], '^%S+')
-    if not paused[queue] then
+    if not (any_paused and paused[queue]) then
       count = count + 1
-      names[count], lists[count], wishes[count] = queue, K.RQ_QUEUE .. queue, ARGV[i]
+      lists[count], wishes[count] = K.RQ_QUEUE .. queue, ARGV[i]
     end
   end
-  local function take(i)
-    queues[#queues + 1] = names[i]
-    said[#said + 1] = wishes[i]
-  end
-  local function look(low, high)
-    local there = redis.call('EXISTS', unpack(lists, low, high))
+  -- What one half holds the other does not: of those that are `there` only the first half is asked for.
+  local function look(low, high, there)
+    if there == 0 then return end
     if there == high - low + 1 then
-      for i = low, high do take(i) end
-    elseif there > 0 and (high - low < 8 or there * 4 > high - low) then
       for i = low, high do
-        if redis.call('EXISTS', lists[i]) == 1 then take(i) end
+        queues[#queues + 1] = string.sub(lists[i], #K.RQ_QUEUE + 1)
+        said[#said + 1] = wishes[i]
       end
-    elseif there > 0 then
-      local middle = math.floor((low + high) / 2)
-      look(low, middle)
-      look(middle + 1, high)
+      return
     end
+    local middle = math.floor((low + high) / 2)
+    local before = redis.call('EXISTS', unpack(lists, low, middle))
+    look(low, middle, before)
+    look(middle + 1, high, there - before)
   end
-  for low = 1, count, 1000 do look(low, math.min(low + 999, count)) end
+  for low = 1, count, 1000 do
+    local high = math.min(low + 999, count)
+    look(low, high, redis.call('EXISTS', unpack(lists, low, high)))
+  end
   return queues, said
 end
 
@@ -56,8 +62,9 @@ end
 local function turn_unseen(row, said)
   local base, count = string.match(row or '', '^(%d+) %- (%d+)$')
   if not base then return 0, 0, 0 end
-  local _, weight, cost = asked_for(said)
-  return tonumber(base) + tonumber(count) * (cost > 0 and cost or UNSEEN) / weight, tonumber(base), tonumber(count)
+  local asked = asked_for(said)
+  local cost = asked.cost > 0 and asked.cost or UNSEEN
+  return tonumber(base) + tonumber(count) * cost / asked.weight, tonumber(base), tonumber(count)
 end
 
 -- The tags of queues in order, and their lane's clock. Where the rows are a stranger's key all are equal, and go as they
@@ -108,10 +115,11 @@ end
 
 -- Charges a lease to whose turn it was.
 local function turn_charged(queue, said, tag, clock_at)
-  local _, weight, cost = asked_for(said)
-  local fields = {string.match(queue, '^[^.]*'), string.format('%.0f', tag), queue}
+  local asked = asked_for(said)
+  local weight, cost = asked.weight, asked.cost
+  local fields = {string.match(queue, '^[^.]*'), whole_number(tag), queue}
   if cost > 0 then
-    fields[5], fields[6] = '=' .. queue, cost
+    fields[5], fields[6] = '=' .. queue, whole_number(cost)
   else
     local known = redis.pcall('HMGET', K.TURNS, '=' .. queue, queue)
     if known.err then return end
@@ -122,7 +130,7 @@ local function turn_charged(queue, said, tag, clock_at)
       fields[4] = string.format('%.0f - %d', base, count + 1)
     end
   end
-  fields[4] = fields[4] or string.format('%.0f', tag + cost / weight)
+  fields[4] = fields[4] or whole_number(tag + cost / weight)
   if clock_at == 0 then
     fields[#fields + 1] = 'note'
     fields[#fields + 1] = NOTE

@@ -4,12 +4,12 @@
 -- Returns: done | kept | wrong_type, key, type.
 local now = clock(ARGV[1])
 local key, member, id = ARGV[2], ARGV[3], ARGV[4]
-local wrong = misfit({{K.TASK .. id, 'hash'}, {K.CRUMBS .. id, 'list'}}) or broken_number(id)
+local row, wrong = task_row(id, 'fence', ARGV[5])
+wrong = wrong or misfit({K.CRUMBS .. id, 'list'})
 if wrong then return wrong end
-local row = redis.call('HMGET', K.TASK .. id, ARGV[5], 'state', 'attempt', 'fence')
-if row[1] == ARGV[6] then return {'kept'} end
+if row[ARGV[5]] == ARGV[6] then return {'kept'} end
 -- A job of plain RQ's is not ours to forget.
-if not row[2] and redis.call('EXISTS', K.RQ_JOB .. id) == 1 then return {'kept'} end
+if not row.state and redis.call('EXISTS', K.RQ_JOB .. id) == 1 then return {'kept'} end
 open_at_maxmemory()
 local kind, gone = redis.call('TYPE', key).ok, 0
 if kind == 'list' then
@@ -19,8 +19,8 @@ elseif kind == 'zset' then
 elseif kind == 'hash' then
   gone = redis.call('HDEL', key, member)
 end
-if gone > 0 and row[2] then
-  crumb(id, now, row[2], 'mend', row[2], 'taken off ' .. key .. ', where it does not belong', tonumber(row[3]),
-    row[4] or '', ARGV[7], ARGV[8])
+if gone > 0 and row.state then
+  crumb(id, now, row.state, 'mend', row.state, 'taken off ' .. key .. ', where it does not belong', tonumber(row.attempt),
+    row.fence or '', ARGV[7], ARGV[8])
 end
 return {gone > 0 and 'done' or 'kept'}

@@ -5,7 +5,7 @@
 --          {an incident of which somebody is to be told} | wrong_type, key, type of the owners, since who cannot see
 --          who is alive has no contact. Any other key of a wrong type counts as empty here.
 local now = clock(ARGV[1])
-local wrong = misfit({{K.OWNERS, 'zset'}})
+local wrong = misfit({K.OWNERS, 'zset'})
 if wrong then return wrong end
 local limit = tonumber(ARGV[3])
 local function until_now(key, ...)
