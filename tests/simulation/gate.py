@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import redis
+
 from proofq.policies import gate, gate_audit
 from proofq.policies.agent import Provider
 from proofq.policies.ended import Ending
@@ -66,9 +68,19 @@ class Watch:
         """One probe follows another only once that one holds its lease no more, or took too long."""
         owner, other, fence = self._probe
         events = [crumb[2] for crumb in self._crumbs()[-2:]]
-        lives = bool(owner) and self._lean.hget(keys.leases(owner), other) == fence.encode()
-        if events == ["probe", "probe"] and lives and now - self._since < PROVIDER.probe_s * 1000:
+        if (
+            events == ["probe", "probe"]
+            and self._holds(owner, other, fence)
+            and now - self._since < PROVIDER.probe_s * 1000
+        ):
             raise Broken(f"two_probes: {task_id} is one beside {other}")
+
+    def _holds(self, owner: str, task_id: str, fence: str) -> bool:
+        try:
+            return bool(owner) and self._lean.hget(keys.leases(owner), task_id) == fence.encode()
+        except redis.ResponseError:
+            # A stranger's key stands in their place: whether it is held shows from nothing.
+            return False
 
     def _crumbs(self) -> list[Any]:
         return [json.loads(raw) for raw in self._lean.execute_command("LRANGE", keys.gate_crumbs(NAME), 0, -1)]
