@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from proofq.workers import proctree
+from proofq.workers import killing
 from proofq.workers.asking import question
 from proofq.workers.errors import BadInput, Error, NotProven
 
@@ -33,7 +33,7 @@ def preload(argument):
     if argument.get("thread"):
         importlib.import_module("tests.leaves_thread")
     if "deathless" in argument:
-        proctree.kill_descendants = partial(_kill_nothing, Path(argument["deathless"]))
+        killing.kill_descendants = partial(_kill_nothing, Path(argument["deathless"]))
     return {
         name: one
         for name, one in globals().items()

@@ -10,7 +10,7 @@ import logging
 import os
 from pathlib import Path
 
-from proofq.workers import proctree
+from proofq.workers import killing
 from proofq.workers.fleet import Owner
 from proofq.workers.insist import insist, tries
 from proofq.workers.launcher import DRAIN_SIGNAL
@@ -33,7 +33,7 @@ def pass_on(launcher_pid: int) -> bool:
         log.error("drain_not_passed_on", extra={"launcher": launcher_pid})
         return False
     log.info("drain_passed_on", extra={"launcher": launcher_pid})
-    proctree.send(launcher_pid, DRAIN_SIGNAL)
+    killing.send(launcher_pid, DRAIN_SIGNAL)
     return True
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from proofq.workers import child as child_process
-from proofq.workers import proctree, reused_child
+from proofq.workers import killing, proctree, reused_child
 from proofq.workers.fork import Stage, execute, fork, memory_file
 from proofq.workers.guard import OWNER_VARIABLE, PULSE_S, Watchdog
 from proofq.workers.interpreter import fresh_interpreter
@@ -110,8 +110,8 @@ class ForkLoop:
             self._over = "error"
         finally:
             selector.close()
-            within_s = proctree.KILL_WITHIN_S if self._over == "shutdown" else proctree.GONE_WITHIN_S
-            self.left = proctree.kill_descendants(within_s=within_s, clock=self._clock)
+            within_s = killing.KILL_WITHIN_S if self._over == "shutdown" else killing.GONE_WITHIN_S
+            self.left = killing.kill_descendants(within_s=within_s, clock=self._clock)
             if self.left:
                 log.error("survivors", extra={"pids": self.left})
         return self._over
@@ -157,7 +157,7 @@ class ForkLoop:
         for one in list(self._children.values()):
             if one.kill_at is not None and one.kill_at <= now:
                 one.kill_at = now + 1.0
-                proctree.freeze_and_kill(partial(proctree.tree, one.pid))
+                killing.freeze_and_kill(partial(proctree.tree, one.pid))
         ticked = now >= self._next_tick
         if self._ended or ticked:
             self._report_ends(now)
@@ -246,7 +246,7 @@ class ForkLoop:
         kill_at = self._clock.boottime() + grace_s
         one.kill_at = kill_at if one.kill_at is None else min(kill_at, one.kill_at)
         if grace_s > 0:
-            proctree.terminate(proctree.tree(one.pid))
+            killing.terminate(proctree.tree(one.pid))
 
     def _reap(self, now: float) -> None:
         """Collect every child that ended, forked here or adopted, and see who of the reused has stopped."""
@@ -278,7 +278,7 @@ class ForkLoop:
         if one.killed_by or not self._reused.keeps(pid, now):
             # Its end is reported with its death, once all that it leaves behind is dead, too.
             one.done = True
-            proctree.send(pid, signal.SIGKILL)
+            killing.send(pid, signal.SIGKILL)
             return
         self._children[pid] = Child(0, pid)
         one.ended_at, one.usage = now, self._reused.spent(pid, usage)
@@ -288,7 +288,7 @@ class ForkLoop:
         """Say who ended, once nothing that an ended attempt left running is alive any more."""
         orphans = self._orphans()
         if orphans:
-            proctree.freeze_and_kill(self._orphans)
+            killing.freeze_and_kill(self._orphans)
             self._reap(now)
             orphans = self._orphans()
         waiting = []

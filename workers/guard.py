@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from proofq.workers import proctree
+from proofq.workers import killing, proctree
 from proofq.workers.proctree import ProcessId
 
 #: Seconds between two pulses, and how many in a row may be missed before the other side counts as hung.
@@ -58,7 +58,7 @@ def sweep(
     `forkserver`, where it is known, also leads to those that got rid of their environment. `spare` are guards of
     the owner that stay.
     """
-    return proctree.kill_owner_tree(OWNER_VARIABLE, f"{owner_id}:", forkserver, spare=spare, within_s=within_s)
+    return killing.kill_owner_tree(OWNER_VARIABLE, f"{owner_id}:", forkserver, spare=spare, within_s=within_s)
 
 
 def sweep_abandoned(*, within_s: float = 3.0) -> list[int]:

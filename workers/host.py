@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from proofq.workers import proctree
+from proofq.workers import killing, proctree
 from proofq.workers.proctree import ProcessId
 
 #: Environment variable of every process below a forkserver; its value begins with the owner's id.
@@ -59,13 +59,13 @@ class LocalHost:
         themselves; those of a dead one go too."""
         guards = [_process(row, role) for role in ("launcher", "supervisor", "forkserver")]
         spare = [] if self.is_dead(row) else [one.pid for one in guards if one is not None]
-        left = proctree.kill_owner_tree(MARKER, row["id"], _process(row, "forkserver"), spare=spare)
+        left = killing.kill_owner_tree(MARKER, row["id"], _process(row, "forkserver"), spare=spare)
         if left:
             raise StillAlive(f"processes of owner {row['id']} would not die: {left}")
 
     def kill_attempt(self, pid: int, start_ticks: int) -> None:
         """Kills the tree of an earlier attempt's first process, if it still lives here. Raises StillAlive."""
         one = ProcessId(pid, start_ticks, proctree.boot_id(), proctree.pid_namespace())
-        left = proctree.kill_tree([pid], grace_s=0.0) if proctree.is_alive(one) else []
+        left = killing.kill_tree([pid], grace_s=0.0) if proctree.is_alive(one) else []
         if left:
             raise StillAlive(f"processes of an earlier attempt would not die: {left}")

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from proofq.workers import proctree
+from proofq.workers import killing, proctree
 from proofq.workers.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class _Launcher:
             until = self._clock.boottime() + CLEAN_UP_S
             while self._adopted and self._clock.boottime() < until:
                 self._step(wake)
-            left = proctree.kill_all(self._left_behind, spare=self._spared, clock=self._clock)
+            left = killing.kill_all(self._left_behind, spare=self._spared, clock=self._clock)
             if left:
                 log.error("survivors", extra={"pids": left})
         return self._code
@@ -165,7 +165,7 @@ class _Launcher:
         for lane in self._lanes:
             lane.start_at = None
             if lane.process is not None:
-                proctree.send(lane.process.pid, signal.SIGTERM)
+                killing.send(lane.process.pid, signal.SIGTERM)
 
     def _reap(self) -> None:
         """Collect whoever ended: supervisors, and what was adopted."""
@@ -211,7 +211,7 @@ class _Launcher:
         if not overdue:
             return
         log.warning("leftovers_killed", extra={"pids": overdue})
-        proctree.freeze_and_kill(lambda: [one for pid in overdue for one in proctree.tree(pid)], self._spared)
+        killing.freeze_and_kill(lambda: [one for pid in overdue for one in proctree.tree(pid)], self._spared)
         for pid in overdue:
             self._adopted[pid] = now + CLEAN_UP_S
         # Those below them are ours now.

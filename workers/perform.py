@@ -22,10 +22,10 @@ from proofq.workers.child import RUN_AGENT, RUN_PROOF
 from proofq.workers.expand import COMMON, Expanded, Expander, Unfit
 from proofq.workers.file_baseline import Tick
 from proofq.workers.host import host_name
+from proofq.workers.killing import KILL_WITHIN_S
 from proofq.workers.life import AT_ONCE_S, Wait
 from proofq.workers.listener import Lines, Listener
 from proofq.workers.performed import Performed
-from proofq.workers.proctree import KILL_WITHIN_S
 from proofq.workers.record import Task
 from proofq.workers.running import Running
 from proofq.workers.spawner import Spawner, SpawnFailed, SpawnRequest

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from proofq.workers import proctree
+from proofq.workers import killing, proctree
 from proofq.workers.wire import Channel, WireError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Pool:
             if _stands_alone(member.pid) and member.channel.offer(dict(body), fds):
                 member.idle_since = None
                 member.left -= 1
-                proctree.send(member.pid, signal.SIGCONT)
+                killing.send(member.pid, signal.SIGCONT)
                 return member.pid
             self._end(member)
         return None
@@ -125,7 +125,7 @@ class Pool:
     def _end(self, member: Member) -> None:
         # Nothing is below it, or it would not be idle.
         member.key = ""
-        proctree.send(member.pid, signal.SIGKILL)
+        killing.send(member.pid, signal.SIGKILL)
 
 
 def _stands_alone(pid: int) -> bool:

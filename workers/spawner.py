@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from proofq.workers import proctree
+from proofq.workers import killing, proctree
 from proofq.workers.child import RUN_AGENT
 from proofq.workers.clock import Clock, SystemClock
 from proofq.workers.equipment import open_all, spawn_message
@@ -336,8 +336,8 @@ class Spawner:
             running, answers = list(self._running.values()), list(self._answers.values())
             self._running.clear()
             self._answers.clear()
-        within_s = proctree.KILL_WITHIN_S if self._closing else proctree.GONE_WITHIN_S
-        left = proctree.kill_descendants(exclude=set(self._spare()), within_s=within_s, clock=self._clock)
+        within_s = killing.KILL_WITHIN_S if self._closing else killing.GONE_WITHIN_S
+        left = killing.kill_descendants(exclude=set(self._spare()), within_s=within_s, clock=self._clock)
         if left:
             log.error("survivors", extra={"pids": left})
         self._process.wait()

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from proofq.workers import proctree
+from proofq.workers import killing
 from proofq.workers.launcher import BACKOFF_S, RESTARTS, RESTARTS_WITHIN_S, RestartBudget
 from tests.spawning import ROOT, alive
 from tests.waiting import until
@@ -70,7 +70,7 @@ def host():
 
     yield run
     for process in started:
-        proctree.kill_tree([process.pid], grace_s=0)
+        killing.kill_tree([process.pid], grace_s=0)
         process.communicate()
 
 

@@ -16,7 +16,7 @@ from rq.worker import BaseWorker
 from rq.worker_registration import clean_worker_registry
 
 from proofq.policies import lifecycle
-from proofq.workers import keys, proctree
+from proofq.workers import keys, killing, proctree
 from proofq.workers.audit import Audit
 from proofq.workers.door import Event
 from tests.acceptance.harness import Site, crumbs_are_whole, one_end
@@ -235,7 +235,7 @@ def test_a_later_owner_of_the_same_worker_keeps_its_rows() -> None:
         worker = site.start().wait_ready()
         until(lambda: len(rows(site)) == SLOTS, 20.0, "the rows")
         before = site.owner_rows()[worker.owner]
-        proctree.send(int(before["supervisor_pid"]), signal.SIGKILL)
+        killing.send(int(before["supervisor_pid"]), signal.SIGKILL)
 
         def reborn() -> bool:
             owners = site.owner_rows()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from proofq.workers import guard, proctree
+from proofq.workers import guard, killing, proctree
 from proofq.workers.spawner import SpawnFailed
 from tests.spawning import ROOT, Bench, alive, config, printed_pids
 from tests.waiting import until
@@ -51,7 +51,7 @@ def pair(tmp_path):
 
     yield run
     for process in started:
-        proctree.kill_tree([process.pid, *found], grace_s=0)
+        killing.kill_tree([process.pid, *found], grace_s=0)
         process.communicate()
 
 

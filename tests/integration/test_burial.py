@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proofq.workers import proctree
+from proofq.workers import killing
 from proofq.workers.interpreter import fresh_interpreter
 from proofq.workers.wire import Channel
 from tests.spawning import ROOT, config
@@ -35,4 +35,4 @@ def test_nobody_is_told_of_deaths_while_one_lives(tmp_path: Path, dies: bool) ->
     assert process.wait(WITHIN_S) == 0
     assert buried.exists() == dies
     if not dies:
-        assert float(tried.read_text()) == proctree.GONE_WITHIN_S
+        assert float(tried.read_text()) == killing.GONE_WITHIN_S

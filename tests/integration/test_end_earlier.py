@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from proofq.policies.agent import AgentSpec
-from proofq.workers import host, keys, proctree, serve
+from proofq.workers import host, keys, killing, proctree, serve
 from proofq.workers.answering import Answering
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.clock import SystemClock
@@ -75,7 +75,7 @@ class _Deathless:
 
 def test_a_host_says_what_will_not_die(process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree that outlives its killing is no tree that was ended."""
-    monkeypatch.setattr(proctree, "kill_tree", lambda pids, **_: list(pids))
+    monkeypatch.setattr(killing, "kill_tree", lambda pids, **_: list(pids))
     one = proctree.identity(process.pid)
     with pytest.raises(StillAlive, match=str(process.pid)):
         host.LocalHost().kill_attempt(one.pid, one.start_ticks)

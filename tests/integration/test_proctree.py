@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from proofq.workers import proctree
+from proofq.workers import killing, proctree
 from tests.waiting import until
 
 # Ignores TERM and leaves its first process by two forks and two sessions, several times; prints each pid.
@@ -115,7 +115,7 @@ def test_a_process_whose_first_thread_left_is_alive(start):
     )
     until(lambda: state(process.pid) == "Z")
     assert proctree.is_alive(proctree.identity(process.pid))
-    assert proctree.kill_tree([process.pid], grace_s=0) == []
+    assert killing.kill_tree([process.pid], grace_s=0) == []
     assert process.wait() == -signal.SIGKILL
 
 
@@ -131,9 +131,9 @@ def test_descendants_are_found_in_order_and_excluded_with_all_below(start):
     below = [one.pid for one in proctree.descendants(root)]
     assert below[0] == shell
     assert proctree.descendants(root, exclude={shell}) == []
-    assert proctree.kill_tree([root], exclude={shell}, grace_s=0) == []
+    assert killing.kill_tree([root], exclude={shell}, grace_s=0) == []
     assert alive(below) == below
-    assert proctree.kill_tree([shell], grace_s=0) == []
+    assert killing.kill_tree([shell], grace_s=0) == []
     assert alive(below) == []
 
 
@@ -160,7 +160,7 @@ while True:
         break
     time.sleep(0.01)
 print(none == set(), len(seen), dead, proctree.own_children() == seen.keys(), flush=True)
-proctree.kill_descendants(clock=__import__("proofq.workers.clock").workers.clock.SystemClock())
+killing.kill_descendants(clock=__import__("proofq.workers.clock").workers.clock.SystemClock())
 """
 
 
@@ -176,7 +176,7 @@ def test_kills_a_tree_that_ignores_term_and_moves_to_other_sessions(start):
     process = start(become + STUBBORN.format(copies=5))
     pids = pids_printed(process, 6)
     began = time.monotonic()
-    assert proctree.kill_tree([process.pid], grace_s=0.2) == []
+    assert killing.kill_tree([process.pid], grace_s=0.2) == []
     assert 0.2 <= time.monotonic() - began < 15
     assert alive(pids) == []
 
@@ -190,7 +190,7 @@ def test_a_tree_that_obeys_is_given_its_grace(start):
     )
     process.stdout.readline()
     process.send_signal(signal.SIGSTOP)
-    assert proctree.kill_tree([process.pid], grace_s=20) == []
+    assert killing.kill_tree([process.pid], grace_s=20) == []
     assert process.stdout.readline() == b"bye\n"
 
 
@@ -212,7 +212,7 @@ def test_freezing_ends_a_tree_that_forks_all_the_time(start):
     )
     process.stdout.readline()
     group = process.pid
-    assert proctree.kill_tree([process.pid], grace_s=0) == []
+    assert killing.kill_tree([process.pid], grace_s=0) == []
     until(
         lambda: not any(one.pgid == group and not one.dead for one in proctree.snapshot().values()),
         within_s=3,
@@ -232,6 +232,6 @@ def test_an_owners_leftovers_are_found_by_marker_and_by_forkserver(start):
     stranger.stdout.readline()
     os.kill(leftovers[0], signal.SIGSTOP)
     assert set(guards) <= set(proctree.find_by_marker("PROOFQ_OWNER", marker))
-    left = proctree.kill_owner_tree("PROOFQ_OWNER", marker, proctree.identity(forkserver.pid), spare={guard.pid})
+    left = killing.kill_owner_tree("PROOFQ_OWNER", marker, proctree.identity(forkserver.pid), spare={guard.pid})
     assert left == []
     assert alive([*leftovers, *guards, stranger.pid]) == [guard.pid, stranger.pid]

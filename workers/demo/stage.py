@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from proofq.workers import proctree
+from proofq.workers import killing, proctree
 from proofq.workers.errors import Error
 
 #: Seconds a worker gets to boot, and to leave after TERM.
@@ -156,7 +156,7 @@ def stage() -> Iterator[Stage]:
 def kill(processes: list[proctree.Process]) -> None:
     """kill -9 of each, in this order."""
     for one in processes:
-        proctree.send(one.pid, signal.SIGKILL)
+        killing.send(one.pid, signal.SIGKILL)
 
 
 def wait_until(seen: Callable[[], bool], within_s: float, what: str) -> None:
