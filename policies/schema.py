@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from proofq.policies import plain_schemas
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -91,6 +93,8 @@ def depth_exceeds(value: JSON, limit: int) -> bool:
 def check(schema: Mapping[str, JSON]) -> None:
     """Raise SchemaProblem unless `schema` is a valid JSON Schema whose references all stay inside it."""
     check_json(schema)
+    if plain_schemas.is_valid(schema):
+        return
     validator = _validator(schema)
     from jsonschema.exceptions import SchemaError
 
