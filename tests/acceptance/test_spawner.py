@@ -19,6 +19,9 @@ from proofq.workers.spawner import SpawnFailed
 from tests.spawning import ROOT, Bench, alive, config, printed_pids
 from tests.waiting import until
 
+#: Seconds in which a busy machine starts the Python that buries.
+BURIED_S = 30.0
+
 
 @pytest.fixture
 def bench():
@@ -124,7 +127,7 @@ def test_the_supervisors_death_takes_everything_with_it(pair, tmp_path):
     process.kill()
     took = all_dead(facts["pids"], within_s=2)
     print(f"supervisor killed: all dead after {took * 1000:.0f} ms")
-    until((tmp_path / "buried").exists, within_s=5)
+    until((tmp_path / "buried").exists, BURIED_S)
     buried = json.loads((tmp_path / "buried").read_text())
     assert buried == {"pid": facts["forkserver"], "owner": facts["owner"].split(":")[0]}
     all_dead([facts["forkserver"]], within_s=5)
@@ -155,7 +158,7 @@ def test_a_supervisor_that_is_silent_is_dead(pair, tmp_path):
     process, facts = pair()
     process.send_signal(signal.SIGSTOP)
     all_dead(facts["pids"], within_s=9)
-    until((tmp_path / "buried").exists, within_s=5)
+    until((tmp_path / "buried").exists, BURIED_S)
     assert process.wait(20) == -signal.SIGKILL
 
 
@@ -233,7 +236,7 @@ def test_a_flood_is_capped_and_a_survivors_pipe_delays_nobody(bench, tmp_path):
 # --- many ---
 
 
-def test_a_thousand_commands_leave_nothing(bench):
+def test_hundreds_of_commands_leave_nothing(bench):
     """From eight threads at once: every exit code arrives; no zombie, no descriptor, no thread is left."""
     forkserver = bench.spawner.forkserver.pid
     bench.command("true").wait_ended(10)
@@ -247,7 +250,7 @@ def test_a_thousand_commands_leave_nothing(bench):
             if not running.wait_ended(30) or running.ended.exit_code != n % 100 or running.stdout_tail() != b"%d\n" % n:
                 wrong.append(running.ended)
 
-    slots = [threading.Thread(target=slot, args=(125,)) for _ in range(8)]
+    slots = [threading.Thread(target=slot, args=(50,)) for _ in range(8)]
     for one in slots:
         one.start()
     for one in slots:
