@@ -67,6 +67,10 @@ class Threads:
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
             while not self._jobs:
+                if self._idle and self._count > AT_ONCE:
+                    # Those that blocked no longer do: whoever is too many only takes the interpreter from the others.
+                    self._count -= 1
+                    return None
                 self._idle += 1
                 told = self._changed.wait(IDLE_S)
                 self._idle -= 1

@@ -47,6 +47,20 @@ def test_what_blocks_holds_up_nobody_for_long(blocked: Blocked) -> None:
     assert len(set(blocked.begun)) == most
 
 
+def test_who_came_for_what_blocked_goes_again(blocked: Blocked) -> None:
+    """Once nothing blocks any more, what follows is done by as many as are started at once."""
+    most = AT_ONCE + 4
+    threads, before = Threads(most, SystemClock()), threading.active_count()
+    for _ in range(most):
+        threads.do(blocked.job)
+    until(lambda: not threads.look() and len(blocked.begun) == most, 10.0, "one for each")
+    assert threading.active_count() - before == most
+    blocked.go.set()
+    until(lambda: threading.active_count() - before <= AT_ONCE, 5.0, "those that are too many to go")
+    threads.do(blocked.job)
+    until(lambda: len(blocked.begun) == most + 1, 10.0, "who stayed to be there for the next")
+
+
 def test_work_that_is_quick_needs_few() -> None:
     """A thousand jobs, in the order in which they came for each thread, by at most the threads that start at once."""
     threads, done, by = Threads(400, SystemClock()), [], set()
