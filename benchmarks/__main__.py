@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default all)")
     for name, (kind, default, about) in _ABOUT.items():
         option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=kind, default=default, help=f"{about} (default {default:g})")
+        parser.add_argument(option, type=kind, default=default, help=f"{about} (default {default:,})")
     parser.add_argument("--together", action="store_true", help="all sides of stock and peers at once: a quick look")
     parser.add_argument("--json", metavar="FILE", help="write every figure there")
     parser.add_argument("--quiet", action="store_true", help="say nothing on the way")

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from proofq.policies.freshness import FileKind, FileRecord
@@ -124,11 +124,6 @@ def _has_changed(start: statx.Status, end: os.stat_result) -> bool:
         start.size,
         start.mode,
     )
-
-
-def without_digest(record: FileRecord) -> FileRecord:
-    """Give the record without its digest: what was read was not one state of the file."""
-    return replace(record, digest=None)
 
 
 class _Search:
