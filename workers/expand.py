@@ -107,7 +107,7 @@ class Expander:
         """What of the agent's environment must be kept nowhere: the key of its provider, as it may be spelled."""
         provider = self.providers.get(spec.provider or "")
         key_env = provider.key_env if provider else None
-        return redaction.spellings(self.environ.get(key_env or "", ""))
+        return redaction.spellings(self.environ.get(key_env, "")) if key_env else ()
 
     def _env(self, task: Task, spec: AgentSpec, mine: Places, repair: str | None) -> dict[str, str]:
         provider = self.providers.get(spec.provider or "")
