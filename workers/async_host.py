@@ -90,7 +90,7 @@ class AsyncHost:
             # Numbers arrive in their order.
             with self._sending:
                 number = self._enter(attempt)
-                self._channel.send({"number": number, "run": dict(told)}, timeout_s=SEND_WITHIN_S)
+                self._channel.send({"number": number, "run": told}, timeout_s=SEND_WITHIN_S)
         except WireError:
             self._forget(attempt.number)
             raise

@@ -50,6 +50,9 @@ class AsyncHosts:
         gives. Raises SpawnFailed."""
         if single:
             return self._start(agent, env(), secrets, single=True)
+        host = self._of_agent.get(agent)
+        if host is not None and host.usable:
+            return host
         with self._lock:
             starting = self._starting[agent]
         with starting:

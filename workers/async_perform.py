@@ -66,9 +66,9 @@ class AsyncPerformer:
     ) -> Generator[Wait, bool, Running]:
         if not prepared.spec.is_async:
             return (yield from self._local.start(prepared, baseline, timeout_s))
-        ticks = file_baseline.ticks_of(baseline, host_name())
+        told = _told(prepared, file_baseline.ticks_of(baseline, host_name()))
         for _ in range(_TRIES):
-            attempt = self._begin(prepared, ticks)
+            attempt = self._begin(prepared, told)
             if attempt is None:
                 continue
             # Who ends at once is heard of once.
@@ -90,7 +90,7 @@ class AsyncPerformer:
             return self._local.transcripts(prepared)
         return frozenset()
 
-    def _begin(self, prepared: Prepared, ticks: Sequence[Tick]) -> AsyncRunning | None:
+    def _begin(self, prepared: Prepared, told: Mapping[str, Any]) -> AsyncRunning | None:
         """Hand it to a host; None where that has just ended."""
         spec, places = prepared.spec, prepared.expanded.places
         secrets = self._expander.secrets(spec)
@@ -98,12 +98,12 @@ class AsyncPerformer:
         def env() -> Mapping[str, str]:
             return {name: text for name, text in prepared.expanded.env.items() if name not in _OF_ONE_ATTEMPT}
 
-        attempt = AsyncRunning(places.stdout, places.stderr, secrets)
+        attempt = AsyncRunning(lambda: (places.stdout, places.stderr), secrets)
         try:
             # A suspect alone: should its process die, it is known whose doing it was.
             host = self._hosts.of(spec.name, env, secrets, single=prepared.task.trial)
             attempt.on_ask = partial(self._answering.take, prepared.task.fence, partial(host.answer, attempt))
-            host.run(attempt, {**_told(prepared), "ticks": ticks})
+            host.run(attempt, told)
         except HostGone:
             return None
         except (SpawnFailed, WireError) as problem:
@@ -111,7 +111,7 @@ class AsyncPerformer:
         return attempt
 
 
-def _told(prepared: Prepared) -> Mapping[str, Any]:
+def _told(prepared: Prepared, ticks: Sequence[Tick]) -> Mapping[str, Any]:
     task, places = prepared.task, prepared.expanded.places
     return {
         "inputs": dict(prepared.expanded.inputs),
@@ -120,4 +120,5 @@ def _told(prepared: Prepared) -> Mapping[str, Any]:
         "workdir": places.work,
         "taskdir": places.task,
         "repair": prepared.repair,
+        "ticks": ticks,
     }

@@ -18,10 +18,11 @@ from proofq.workers.running import GRACE_S
 class AsyncRunning:
     """An attempt's `Running`. Thread-safe where `Running` is; `take` and `end` are its host's.
 
-    `stdout` and `stderr` are files that are made once something is printed. `secrets` are hidden wherever it stands.
+    `files` gives those of stdout and stderr, which are made once something is printed. `secrets` are hidden wherever it
+    stands.
     """
 
-    def __init__(self, stdout: Path, stderr: Path, secrets: Collection[str]) -> None:
+    def __init__(self, files: Callable[[], tuple[Path, Path]], secrets: Collection[str]) -> None:
         self.pid = 0
         self.start_ticks = 0
         self.shared = True
@@ -35,7 +36,7 @@ class AsyncRunning:
         self._told_s = 0.0
         #: Given each question, in its host's thread; must neither wait nor raise.
         self.on_ask: Callable[[Any], None] | None = None
-        self._paths = {"stdout": stdout, "stderr": stderr}
+        self._files = files
         self._secrets = secrets
         self._captures: dict[str, Capture] = {}
         self._report = ReportReader(silent=False)
@@ -144,5 +145,6 @@ class AsyncRunning:
 
     def _capture(self, name: str) -> Capture:
         if name not in self._captures:
-            self._captures[name] = Capture(self._paths[name], secrets=self._secrets, makes=True)
+            path = self._files()[name == "stderr"]
+            self._captures[name] = Capture(path, secrets=self._secrets, makes=True)
         return self._captures[name]

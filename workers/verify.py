@@ -27,7 +27,7 @@ _LOCAL = frozenset({"record", "command"})
 _SHARE = 0.9
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Question:
     """One attempt and what it must prove. Plain data; placeholders of the proofs are filled in.
 

@@ -126,7 +126,7 @@ def hosts(bench, tmp_path):
 
     def run(desk, fence=FENCE, **inputs):
         host = one.of("asks_async", lambda: ENV, (), single=False)
-        attempt = AsyncRunning(tmp_path / "out", tmp_path / "err", ())
+        attempt = AsyncRunning(lambda: (tmp_path / "out", tmp_path / "err"), ())
         attempt.on_ask = partial(desk.answering.take, fence, partial(host.answer, attempt))
         told = {"inputs": inputs, "task_id": "t", "attempt": 1, "workdir": "/", "taskdir": "/", "ticks": []}
         host.run(attempt, told)

@@ -32,7 +32,7 @@ class Runs:
 
     def __call__(self, agent, inputs, ticks=()):
         host = self.used[agent] = self.hosts.of(agent, lambda: ENV, (), single=False)
-        attempt = AsyncRunning(self.folder / "out", self.folder / "err", ())
+        attempt = AsyncRunning(lambda: (self.folder / "out", self.folder / "err"), ())
         told = {"inputs": inputs, "task_id": "t", "attempt": 1, "workdir": "/", "taskdir": "/", "ticks": list(ticks)}
         host.run(attempt, told)
         return attempt
