@@ -1,7 +1,7 @@
 """Agents that somebody paused: their tasks stay queued and are never leased; attempts that run go on.
 
-The lease looks at it itself, in its one step: `TYPE` of a key that is not there, and where somebody is paused one
-`HKEYS` of a few names. No command of its own, and nothing in any worker that could forget it.
+The lease looks at it itself, in its one step: one `HKEYS`, mostly of a key that is not there. No command of its own,
+and nothing in any worker that could forget it.
 """
 
 from __future__ import annotations

@@ -205,16 +205,12 @@ end
 
 -- Adds a row to RQ's result stream; an empty one is none.
 local function rq_result(id, row)
-  if not next(row) or not typed(K.RQ_RESULTS .. id, 'stream') then return end
-  local pairs_ = {}
-  for field, value in pairs(row) do
-    pairs_[#pairs_ + 1] = field
-    pairs_[#pairs_ + 1] = value
-  end
-  redis.call('XADD', K.RQ_RESULTS .. id, 'MAXLEN', 10, '*', unpack(pairs_))
+  local key = K.RQ_RESULTS .. id
+  if not next(row) then return end
+  if type(redis.pcall('XADD', key, 'MAXLEN', '10', '*', unpack(flat_fields(row)))) ~= 'string' then return end
   -- Redis reserves 4 KiB for the next rows of a stream, and this one gets no more; loaded anew it takes what it needs.
-  local whole = redis.pcall('DUMP', K.RQ_RESULTS .. id)
-  if type(whole) == 'string' then redis.pcall('RESTORE', K.RQ_RESULTS .. id, 0, whole, 'REPLACE') end
+  local whole = redis.pcall('DUMP', key)
+  if type(whole) == 'string' then redis.pcall('RESTORE', key, '0', whole, 'REPLACE') end
 end
 
 -- The record of attempt `n`, with `patch` merged into it. `record`: what it was, if anything.

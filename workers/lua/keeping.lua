@@ -22,10 +22,15 @@ local function packed_crumbs(id, added)
   for _, one in ipairs(added) do all[#all + 1] = one end
   local at, to, n, fence, who = 0, cjson.null, 0, '', ''
   for i, one in ipairs(all) do
-    local more = {
-      s = one[2] ~= to and one[2] or nil, r = one[5] ~= '' and one[5] or nil, n = one[6] ~= n and one[6] or nil,
-      f = one[7] ~= fence and one[7] or nil, w = one[8] ~= who and one[8] or nil, e = one[10] ~= '' and one[10] or nil}
-    packed[i] = {one[1] - at, one[3], one[4], next(more) and more or nil}
+    packed[i] = {one[1] - at, one[3], one[4]}
+    -- Of most there is nothing more to say, and a table costs.
+    local same = one[2] == to and one[6] == n and one[7] == fence and one[8] == who
+    if not same or one[5] ~= '' or one[10] ~= '' then
+      local more = {
+        s = one[2] ~= to and one[2] or nil, r = one[5] ~= '' and one[5] or nil, n = one[6] ~= n and one[6] or nil,
+        f = one[7] ~= fence and one[7] or nil, w = one[8] ~= who and one[8] or nil, e = one[10] ~= '' and one[10] or nil}
+      packed[i][4] = next(more) and more or nil
+    end
     at, to, n, fence, who = one[1], one[4], one[6], one[7], one[8]
     if one[3] == 'lease' then leased[n] = one elseif one[3] == 'start' then started[n] = one end
     if i > 1 and i > #all - 12 and one[9] ~= rids[#rids] then rids[#rids + 1] = one[9] end

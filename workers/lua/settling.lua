@@ -93,8 +93,9 @@ local function settle(now, plan)
     if under then caps().caps_leave(id, under) end
   end
 
-  local due = nil
-  redis.call('ZREM', K.DUE, id)
+  -- Of a leased task no time is listed: its lease took it off them.
+  local due, listed = nil, RQ_STATUS[plan.from] ~= 'started'
+  if listed then redis.call('ZREM', K.DUE, id) end
   if plan.due_in_ms then
     due = now + plan.due_in_ms
     redis.call('HSET', K.TASK .. id, 'not_before', due)
@@ -108,7 +109,11 @@ local function settle(now, plan)
     count_as(id, queue, plan.to)
     end_as(id, plan.from, plan.to, now)
   end
-  if plan.waits then redis.call('ZADD', K.AGES, expires, id) else redis.call('ZREM', K.AGES, id) end
+  if plan.waits then
+    redis.call('ZADD', K.AGES, expires, id)
+  elseif listed then
+    redis.call('ZREM', K.AGES, id)
+  end
 
   if plan.drop_result and typed(K.RQ_RESULTS .. id, 'stream') then redis.call('DEL', K.RQ_RESULTS .. id) end
   if RQ_STATUS[plan.from] ~= RQ_STATUS[plan.to] then
