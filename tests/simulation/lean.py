@@ -11,7 +11,11 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import hiredis
 import redis
+
+#: What the reader gives while an answer is not whole.
+_MORE = object()
 
 
 class LeanClient:
@@ -20,20 +24,14 @@ class LeanClient:
     def __init__(self, path: str) -> None:
         self._path = path
         self._socket: socket.socket | None = None
-        self._buffer = b""
-        self._at = 0
+        self._reader = self._new_reader()
 
     def execute_command(self, *words: Any) -> Any:
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            data = word if isinstance(word, bytes) else (word if isinstance(word, str) else str(word)).encode()
-            parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
         try:
             if self._socket is None:
                 self._connect()
             assert self._socket is not None
-            self._socket.sendall(b"".join(parts))
-            self._buffer, self._at = b"", 0
+            self._socket.sendall(hiredis.pack_command(words))
             reply = self._reply()
         except OSError as problem:
             self.close()
@@ -80,44 +78,20 @@ class LeanClient:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(5.0)
         self._socket.connect(self._path)
+        # What an older connection had begun to say is no answer of this one.
+        self._reader = self._new_reader()
 
-    def _more(self) -> None:
-        assert self._socket is not None
-        data = self._socket.recv(1 << 16)
-        if not data:
-            raise ConnectionResetError
-        self._buffer = self._buffer[self._at :] + data
-        self._at = 0
-
-    def _line(self) -> bytes:
-        while True:
-            end = self._buffer.find(b"\r\n", self._at)
-            if end >= 0:
-                line = self._buffer[self._at : end]
-                self._at = end + 2
-                return line
-            self._more()
+    def _new_reader(self) -> Any:
+        return hiredis.Reader(replyError=_error, notEnoughData=_MORE)
 
     def _reply(self) -> Any:
-        line = self._line()
-        kind, rest = line[:1], line[1:]
-        if kind == b"$":
-            length = int(rest)
-            if length < 0:
-                return None
-            while len(self._buffer) - self._at < length + 2:
-                self._more()
-            data = self._buffer[self._at : self._at + length]
-            self._at += length + 2
-            return data
-        if kind == b"*":
-            count = int(rest)
-            return None if count < 0 else [self._reply() for _ in range(count)]
-        if kind == b":":
-            return int(rest)
-        if kind == b"-":
-            return _error(rest.decode("utf-8", "replace"))
-        return rest
+        assert self._socket is not None
+        while (reply := self._reader.gets()) is _MORE:
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError
+            self._reader.feed(data)
+        return reply
 
 
 def _error(text: str) -> Exception:
