@@ -234,8 +234,11 @@ def test_a_verifier_imports_nothing_of_where_it_stands(folder: Path, monkeypatch
         assert one.verify(question, 20).outcome == "verified"
 
 
-def test_eight_who_ask_at_once_share_a_process(folder: Path) -> None:
+def test_eight_who_ask_at_once_share_a_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is busy, or comes up, is waited for: starting another takes longer than its answer."""
+    # Whatever this machine takes to start a Python.
+    for patience in ("UP_S", "SOON_S"):
+        monkeypatch.setattr(warm_pool, patience, 30.0)
     with verifier() as (one, processes):
         seen: list[str] = []
         claim = _question(folder, Proof("json", {"schema": {"const": 1}}), claim=1)
@@ -246,8 +249,7 @@ def test_eight_who_ask_at_once_share_a_process(folder: Path) -> None:
             for thread in threads:
                 thread.join(40)
         assert seen == ["verified"] * 16
-        # A second one where a busy machine let the first one wait.
-        assert len(processes.processes) <= 2
+        assert len(processes.processes) == 1
 
 
 def test_who_waits_for_an_answer_is_told_so(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
