@@ -19,7 +19,7 @@ from proofq.workers.event import Event as Event
 from proofq.workers.gate_reports import GateReports
 from proofq.workers.insist import insist
 from proofq.workers.leasing import Wish, no_wish
-from proofq.workers.moves import attempt_patch, facts_of, result, stale, together
+from proofq.workers.moves import Step, facts_of, patch_at_end, patch_within, result, stale, step, together
 from proofq.workers.record import Lease, Task
 from proofq.workers.store import Move, Store, Written
 
@@ -86,7 +86,8 @@ class Door:
 
         Settled(ok=False) means that the lease is not ours any more: nothing was written but the refusal.
         """
-        moves, at, decision = [], lease, None
+        steps: list[Step] = []
+        at = lease
         for each in (*before, event):
             if each.name not in LEASED | {"failed", "lost"}:
                 why = f"{each.name} is no event of a lease's holder"
@@ -96,10 +97,11 @@ class Door:
             if to is None:
                 why = f"the table has no {decision.event} from {at.task.state}"
                 return self._refuse(at.task, decision.event, each.who, why, give_up)
-            ago_ms = self._ago_ms(each)
-            moves.append((self._move(at.task, each, decision, to, at, ago_ms), ago_ms))
-            at = _moved(at, each, to)
-        move = together(moves)
+            if each is event:
+                move = self._move(at.task, each, decision, to, at, steps)
+            else:
+                steps.append(step(at.task, each, to, self._ago_ms(each)))
+                at = _moved(at, each, to)
         written = self._write(move, give_up, wish() if move.owner else None)
         if written.outcome == "cancel_asked":
             # Asked since this lease's fields were read: decide once more, knowing of it.
@@ -165,7 +167,7 @@ class Door:
                 return self._refuse(task, name, event.who, why, give_up)
             rule = "expire.after" if name == "expire" and event.failure else name
             decision = Decision(name, counted=False, rule=rule, reason=event.reason)
-            move = replace(self._move(task, replace(event, name=name), decision, to, None, 0), request=request)
+            move = replace(self._move(task, replace(event, name=name), decision, to, None), request=request)
             if name == "replay_after":
                 move = replace(move, after=task.after_open)
             written = self._write(move, give_up)
@@ -204,7 +206,9 @@ class Door:
             log.exception("policy_error", extra={"task": task.id})
             return Decision("quarantine", False, "policy_error", f"policy_error: {type(problem).__name__}: {problem}")
 
-    def _move(self, task: Task, event: Event, decision: Decision, to: str, lease: Lease | None, ago_ms: int) -> Move:
+    def _move(
+        self, task: Task, event: Event, decision: Decision, to: str, lease: Lease | None, steps: Sequence[Step] = ()
+    ) -> Move:
         ends = task.state in lifecycle.OWNED and to not in lifecycle.OWNED
         failure = self._failure(task, event, decision)
         fields: dict[str, str] = {}
@@ -222,16 +226,21 @@ class Door:
             fields["pickups"] = str(max(0, task.pickups - 1))
         if event.death:
             fields["deaths"] = str(task.deaths + 1)
+        ago_ms = self._ago_ms(event)
         fields |= facts_of(decision.event, event, ago_ms)
         told = None
         if ends and lease is not None and lease.admission is not None:
             told = self._gates.of_end(lease.admission, failure, to, self._clock.jitter(), called=event.called)
+        drop = [*stale(task.state, fields, to), *budget.forgotten(event.name, event.fields)]
+        patch = patch_at_end(decision, event, failure) if ends else patch_within(event, ago_ms)
+        fields, drop, patch = together(steps, fields, drop, patch)
         now = self._clock.wall()
         replay = decision.event in lifecycle.REPLAYS
         return Move(
             id=task.id,
             queue=task.queue,
-            source=task.state,
+            source=steps[0].source if steps else task.state,
+            through=[one.crumb for one in steps],
             event=decision.event,
             to=to,
             reason=decision.reason,
@@ -239,8 +248,8 @@ class Door:
             fence=lease.fence if lease else "",
             evidence=decision.rule if failure is not None else "",
             fields=fields,
-            drop=[*stale(task.state, fields, to), *budget.forgotten(event.name, event.fields)],
-            attempt=attempt_patch(decision, event, failure, ago_ms, ends=ends),
+            drop=drop,
+            attempt=patch,
             owner=lease.owner if lease and ends else "",
             job={} if to == task.state else rq_view.moved_fields(to, now),
             result=result(task, to, decision.reason),

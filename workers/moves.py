@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from proofq.policies import lifecycle
 from proofq.policies.failure import Failure
@@ -13,7 +12,6 @@ from proofq.policies.settlement import Decision
 from proofq.workers import rq_view
 from proofq.workers.event import Event
 from proofq.workers.record import Task
-from proofq.workers.store import Move
 
 #: What each event that ends an attempt is called in the attempt's record.
 _OUTCOME: Final[Mapping[str, str]] = {
@@ -25,34 +23,54 @@ _OUTCOME: Final[Mapping[str, str]] = {
 }
 
 
-def together(moves: Sequence[tuple[Move, int]]) -> Move:
-    """One move that leads where these lead one after the other, with each one's milliseconds since it happened.
+class Step(NamedTuple):
+    """What an event changes that leads from one state of a lease to another, as a part of the move that it is written
+    with. `ago_ms`: milliseconds since it happened."""
 
-    All but the last are between states of one lease: each leaves its breadcrumb, and what it writes as far as nothing
-    after it writes that anew.
-    """
-    last, _ = moves[-1]
-    if len(moves) == 1:
-        return last
-    fields: dict[str, str] = {}
-    drop: dict[str, None] = {}
-    attempt: dict[str, Any] = {}
-    for move, _ in moves:
-        for name, value in move.fields.items():
-            fields[name] = value
-            drop.pop(name, None)
-        for name in move.drop:
-            fields.pop(name, None)
-            drop[name] = None
-        attempt |= move.attempt
-    return replace(
-        last,
-        source=moves[0][0].source,
-        through=[(ago_ms, move.event, move.to, move.reason[:500], move.evidence[:500]) for move, ago_ms in moves[:-1]],
-        fields=fields,
-        drop=list(drop),
-        attempt=attempt,
-    )
+    source: str
+    event: str
+    to: str
+    reason: str
+    ago_ms: int
+    fields: Mapping[str, str]
+    drop: Sequence[str]
+    attempt: Mapping[str, Any]
+
+    @property
+    def crumb(self) -> tuple[int, str, str, str, str]:
+        """Its breadcrumb, as settling.lua takes it."""
+        return self.ago_ms, self.event, self.to, self.reason[:500], ""
+
+
+def step(task: Task, event: Event, to: str, ago_ms: int) -> Step:
+    """Of an event of the holder that does not end the lease."""
+    fields = facts_of(event.name, event, ago_ms)
+    drop = stale(task.state, fields, to)
+    return Step(task.state, event.name, to, event.reason, ago_ms, fields, drop, patch_within(event, ago_ms))
+
+
+def together(
+    steps: Sequence[Step], fields: dict[str, str], drop: list[str], attempt: dict[str, Any]
+) -> tuple[dict[str, str], list[str], dict[str, Any]]:
+    """What is set, dropped, and patched in the attempt's record by these steps and what follows them, each as far as
+    nothing after it says otherwise."""
+    if not steps:
+        return fields, drop, attempt
+    all_set: dict[str, str] = {}
+    dropped: dict[str, None] = {}
+    patch: dict[str, Any] = {}
+    for set_now, drop_now, patch_now in [
+        *((one.fields, one.drop, one.attempt) for one in steps),
+        (fields, drop, attempt),
+    ]:
+        for name, value in set_now.items():
+            all_set[name] = value
+            dropped.pop(name, None)
+        for name in drop_now:
+            all_set.pop(name, None)
+            dropped[name] = None
+        patch |= patch_now
+    return all_set, list(dropped), patch
 
 
 def stale(state: str, fields: Mapping[str, str], to: str) -> list[str]:
@@ -89,21 +107,22 @@ def facts_of(name: str, event: Event, ago_ms: int) -> dict[str, str]:
             return {}
 
 
-def attempt_patch(
-    decision: Decision, event: Event, failure: Failure | None, ago_ms: int, *, ends: bool
-) -> dict[str, Any]:
-    """What it changes in the attempt's record."""
+def patch_within(event: Event, ago_ms: int) -> dict[str, Any]:
+    """What it changes in the attempt's record without ending it."""
     told: dict[str, Any] = {"progress": event.progress, "progress_at": "@now"} if event.progress else {}
     if event.steps:
         told["steps"] = list(event.steps)
-    if decision.event == "start":
-        shown = {name: event.fields[name] for name in ("pid", "start_ticks", "shared") if name in event.fields}
-        return {"started_at": _past(ago_ms), **shown, **told}
-    if not ends:
+    if event.name != "start":
         return told
+    shown = {name: event.fields[name] for name in ("pid", "start_ticks", "shared") if name in event.fields}
+    return {"started_at": _past(ago_ms), **shown, **told}
+
+
+def patch_at_end(decision: Decision, event: Event, failure: Failure | None) -> dict[str, Any]:
+    """The same where it ends it."""
     ended_as = "lost" if event.name == "lost" else "failed"
     outcome = event.outcome or _OUTCOME.get(decision.event, ended_as)
-    patch: dict[str, Any] = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted, **told}
+    patch = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted, **patch_within(event, 0)}
     if failure is not None:
         patch |= {"class": failure.kind, "reason": failure.reason[:500]}
     elif decision.reason:
