@@ -48,7 +48,7 @@ class Wish:
         stamp = rq_view.stamp(clock.wall())
         return [
             self.owner, self.slot, self.request, clock.token(), stamp, self.who, self.host,
-            lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], *self.queues,
+            lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], "\n".join(self.queues),
         ]  # fmt: skip
 
     def granted(self, answer: list[Any]) -> Lease | None:

@@ -19,12 +19,12 @@ local function cap_held(id)
   return type(fence) == 'table' or fence == row[2]
 end
 
--- Puts whatever is leased under a cap into its index: one that is new, or whose key was lost. `first`: where the queues
--- of the worker that asks stand in ARGV, of which some are under it. False where a stranger's key hides what is leased.
-local function cap_find(cap, now, first)
+-- Puts whatever is leased under a cap into its index: one that is new, or whose key was lost. `wishes`: of the worker that
+-- asks, of whose queues some are under it. False where a stranger's key hides what is leased.
+local function cap_find(cap, now, wishes)
   local under = {}
-  for i = first, #ARGV do
-    if string.find(ARGV[i] .. ' ', ' ' .. cap .. ' ', 1, true) then under[string.match(ARGV[i], '^%S+')] = true end
+  for wish, queue in each_wish(wishes) do
+    if string.find(wish .. ' ', ' ' .. cap .. ' ', 1, true) then under[queue] = true end
   end
   for _, owner in ipairs(redis.call('ZRANGE', K.OWNERS, 0, -1)) do
     local ids = redis.pcall('HKEYS', K.LEASES .. owner)
@@ -47,10 +47,10 @@ local function cap_count(cap)
 end
 
 -- Whether so many run that no more may. Of who seems to, some are looked after.
-local function cap_is_full(cap, most, now, first)
+local function cap_is_full(cap, most, now, wishes)
   local whole = redis.pcall('ZSCORE', K.RUNNING .. cap, WHOLE)
   if type(whole) == 'table' then return true end
-  if not whole and not cap_find(cap, now, first) then return true end
+  if not whole and not cap_find(cap, now, wishes) then return true end
   local count = cap_count(cap)
   if count >= most and cap_looks > 0 then
     for _, id in ipairs(redis.call('ZRANDMEMBER', K.RUNNING .. cap, cap_looks)) do
@@ -86,10 +86,10 @@ end
 
 -- Whether a task under these caps must wait, and until when (nil: until another ends). `shut`: those that were found to
 -- be reached in this call, cap -> {until}.
-local function caps_reached(caps, now, first, shut)
+local function caps_reached(caps, now, wishes, shut)
   for cap, most, starts, per in string.gmatch(caps, '(%S+) (%d+) (%d+) (%d+)') do
     most, starts, per = tonumber(most), tonumber(starts), tonumber(per)
-    if not shut[cap] and most > 0 and cap_is_full(cap, most, now, first) then shut[cap] = {} end
+    if not shut[cap] and most > 0 and cap_is_full(cap, most, now, wishes) then shut[cap] = {} end
     if not shut[cap] and starts > 0 then
       local spent, opens = cap_is_spent(cap, starts, per, now)
       if spent then shut[cap] = {opens} end

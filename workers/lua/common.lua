@@ -225,6 +225,12 @@ local function patch_attempt(id, n, patch)
   redis.call('HSET', K.ATTEMPTS .. id, n, cjson.encode(patched(raw and decoded(raw), n, patch)))
 end
 
+-- Each wish for a task that a slot has, and its queue: the wishes are the lines of one text, since as arguments each would
+-- cost its sender more than all that is done with it here.
+local function each_wish(wishes)
+  return string.gmatch(wishes, '(([^ \n]+)[^\n]*)')
+end
+
 local function owner_deadline(owner)
   local score = redis.call('ZSCORE', K.OWNERS, owner)
   return score and tonumber(score) or nil

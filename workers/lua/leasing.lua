@@ -1,7 +1,8 @@
 -- Pops the next task of the queue whose turn it is (see turns.lua) and gives its lease to a slot, in one step.
 -- What is asked for stands in ARGV from `at` on: owner; slot; request id; random part of the fence; wall time for RQ's
--- fields; worker name; host; from-state; to-state; queues, each followed, as far as it has them, by the gate of its agent's
--- provider ('-': none), weight:cost (see turns.lua) and its caps (see caps.lua). Among equals the first comes first.
+-- fields; worker name; host; from-state; to-state; wishes, one a line: a queue followed, as far as it has them, by the gate of
+-- its agent's provider ('-': none), weight:cost (see turns.lua) and its caps (see caps.lua). Among equals the first comes
+-- first.
 -- Returns: granted, id, fence, now, {field, value, ...}, and where there was a gate: its name, epoch, probe (0, 1),
 --          watched (0, 1) | empty, and where only a gate or a rate keeps tasks waiting: now, when it opens |
 --          suspended (by `rq suspend`) | unknown_owner | silent (beat first) | wrong_type, key, type. A re-sent request
@@ -12,11 +13,10 @@
 -- no attempt.
 
 -- How many wait in the queues that are asked for behind one gate.
-local function waiting_at(gate, first)
+local function waiting_at(gate, wishes)
   local count = 0
-  for i = first, #ARGV do
-    local queue = string.match(ARGV[i], '^%S+')
-    if asked_for(ARGV[i]).gate == gate and typed(K.RQ_QUEUE .. queue, 'list') then
+  for wish, queue in each_wish(wishes) do
+    if asked_for(wish).gate == gate and typed(K.RQ_QUEUE .. queue, 'list') then
       count = count + redis.call('LLEN', K.RQ_QUEUE .. queue)
     end
   end
@@ -34,7 +34,7 @@ local function passed(answer, record)
 end
 
 local function lease(now, at)
-  local owner, slot, rid, random, wall, worker, host, from, to = unpack(ARGV, at, at + 8)
+  local owner, slot, rid, random, wall, worker, host, from, to, wishes = unpack(ARGV, at, at + 9)
   -- What is looked at anyway says by itself that it is of another type.
   local deadline = redis.pcall('ZSCORE', K.OWNERS, owner)
   if type(deadline) == 'table' then return strange(K.OWNERS) end
@@ -68,14 +68,14 @@ local function lease(now, at)
 
   open_at_maxmemory()
   local looked, closed, shut, opens = 0, {}, {}, nil
-  local queues, said = turns_waiting(at + 9, paused)
-  local only = #ARGV <= at + 9
+  local queues, said = turns_waiting(wishes, paused)
+  local only = not string.find(wishes, '\n', 1, true)
   local tags, clock_at = turns_tagged(queues, said, only)
   local function barred(turn)
     local asked = asked_for(said[turn])
     if closed[asked.gate] then return true end
     if asked.caps == '' then return false end
-    local reached, due = caps().caps_reached(asked.caps, now, at + 9, shut)
+    local reached, due = caps().caps_reached(asked.caps, now, wishes, shut)
     if due then opens = math.min(due, opens or due) end
     return reached
   end
@@ -103,7 +103,7 @@ local function lease(now, at)
         local record = {n = tonumber(n), fence = fence, leased_at = now, worker = worker, host = host}
         if gate ~= '' then
           local let_in, at_gate, probe, due = gates().gate_admit(gate, now, owner .. ' ' .. id .. ' ' .. fence,
-            function() return waiting_at(gate, at + 9) end, worker, rid)
+            function() return waiting_at(gate, wishes) end, worker, rid)
           if not let_in then
             closed[gate] = true
             if due then opens = math.min(due, opens or due) end

@@ -24,16 +24,15 @@ local function asked_for(said)
   return asked_before[said]
 end
 
--- The queues of the wishes in ARGV from `first` on that hold something, and the wishes themselves: by few looks at many
--- at a time, since most hold nothing. Those of `paused` agents are left out.
-local function turns_waiting(first, paused)
-  local lists, wishes, queues, said, count = {}, {}, {}, {}, 0
+-- The queues of the wishes that hold something, and the wishes for them: by few looks at many at a time, since most hold
+-- nothing. Those of `paused` agents are left out.
+local function turns_waiting(wishes, paused)
+  local lists, all, queues, said, count = {}, {}, {}, {}, 0
   local any_paused = next(paused) ~= nil
-  for i = first, #ARGV do
-    local queue = string.match(ARGV[i], '^%S+')
+  for wish, queue in each_wish(wishes) do
     if not (any_paused and paused[queue]) then
       count = count + 1
-      lists[count], wishes[count] = K.RQ_QUEUE .. queue, ARGV[i]
+      lists[count], all[count] = K.RQ_QUEUE .. queue, wish
     end
   end
   -- What one half holds the other does not: of those that are `there` only the first half is asked for.
@@ -42,7 +41,7 @@ local function turns_waiting(first, paused)
     if there == high - low + 1 then
       for i = low, high do
         queues[#queues + 1] = string.sub(lists[i], #K.RQ_QUEUE + 1)
-        said[#said + 1] = wishes[i]
+        said[#said + 1] = all[i]
       end
       return
     end
