@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks import beside_peers, beside_stock, brownout, dispatch, fair, million, quiet, report
 from benchmarks.measures import WrongResult
 from benchmarks.quiet import Loads
+from benchmarks.sides import Side
 
 PARTS = {
     "stock": beside_stock, "peers": beside_peers, "dispatch": dispatch, "million": million, "brownout": brownout,
@@ -50,9 +51,10 @@ def main() -> int:
     }
     loads = Loads(options.quiet_within_s)
     try:
-        for name in options.parts or PARTS:
-            said.print(f"part {name}")
-            figures[name] = PARTS[name].measure(options, said, loads)
+        with Side.files_left():
+            for name in options.parts or PARTS:
+                said.print(f"part {name}")
+                figures[name] = PARTS[name].measure(options, said, loads)
     except (WrongResult, AssertionError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
