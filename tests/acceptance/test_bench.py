@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ import pytest
 import redis
 from rich.console import Console
 
-from benchmarks import brownout
+from benchmarks import brownout, sides
 from benchmarks.askers import ASKERS, AskCeleryByDefault
 from benchmarks.brownout import SIZES, Outage, outage
 from benchmarks.million import WaitingQueue
@@ -21,7 +22,7 @@ from benchmarks.monitor import Monitor
 from benchmarks.peers import Peer
 from benchmarks.quiet import MOST_BUSY, Loads
 from benchmarks.report import quantiles
-from benchmarks.sides import Ours, free_port
+from benchmarks.sides import Ours, server_with_port
 from proofq.workers import declare
 from proofq.workers.audit import Audit
 from proofq.workers.scripts import RedisRunner
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_monitor_counts_exactly_whose_commands_they_are() -> None:
     """A known sequence of a worker, a script and the harness is counted to the command."""
-    with PrivateServer(binaries()[0], port=free_port()) as server:
+    with server_with_port() as server:
         worker = redis.Redis.from_url(server.url)
         harness = redis.Redis(host="127.0.0.1", port=server.port)
         with Monitor(server.socket, harness) as monitor:
@@ -82,6 +83,16 @@ def test_a_verified_task_takes_five_commands() -> None:
 
 def _bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "benchmarks", *words], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_port_that_somebody_takes_first_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sides that start at the same time look for free ones at the same time."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports = iter([other.getsockname()[1], sides._free_port()])
+        monkeypatch.setattr(sides, "_free_port", lambda: next(ports))
+        with server_with_port() as server:
+            assert server.port != other.getsockname()[1]
+            socket.create_connection(("127.0.0.1", server.port), 5.0).close()
 
 
 def test_quantiles_are_by_nearest_rank() -> None:
