@@ -141,6 +141,7 @@ class Incarnation(Party):
 
     def main(self) -> None:
         row = {"id": self.owner_id, "name": self.name, "host": self.host, "state": "starting"}
+        self.sim_host.sweep_abandoned()
         try:
             insist(
                 lambda: self.store.enlist(self.owner_id, self.host, self.owner.isolation_ms, row),

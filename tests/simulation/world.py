@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -293,7 +293,13 @@ class SimHost:
         return one is not None and not one.alive
 
     def kill_agents(self, row: Mapping[str, str]) -> None:
-        left = [agent for agent in self._world.agents if agent.home.owner_id == row.get("id") and agent.alive]
+        self._sweep([agent for agent in self._world.agents if agent.home.owner_id == row.get("id") and agent.alive])
+
+    def sweep_abandoned(self) -> None:
+        """As a supervisor does before it enlists: who took the tasks over may have been on another host."""
+        self._sweep([one for one in self._world.live() if one.home.host == self.id and not one.home.alive])
+
+    def _sweep(self, left: Sequence[Agent]) -> None:
         for agent in left:
             self._world.kill(agent, "swept", 0.5)
         for agent in left:
