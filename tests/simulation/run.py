@@ -37,9 +37,9 @@ FAULT_CALLS = 130
 FAULT_STEPS = 5000
 LEAST_CALLS = 150
 LEAST_TASKS = 10
-#: The time of rest may take so long, on the simulated clock and in store calls.
-REST_S = 600.0
-REST_CALLS = 8000
+#: The time of rest may take so long, on the simulated clock and in store calls: what still waits has expired by then.
+REST_S = 960.0
+REST_CALLS = 13_000
 #: The whole audit runs at the end of every so many seeds.
 AUDIT_EVERY = 4
 #: Share of the seeds with a restart of Redis; they take a server of their own.

@@ -170,6 +170,10 @@ class World:
         agent.gone.ring()
 
 
+#: Who kills an agent for these reasons is not its own supervisor, which sees no more than a signal.
+_BY_OTHERS = frozenset({"swept", "power", "earlier"})
+
+
 class SimRunning:
     """A started first process, as `Running` of workers/attempt.py says."""
 
@@ -194,6 +198,8 @@ class SimRunning:
 
     def ending(self) -> Ending:
         killed, kind = self._agent.killed_by, self._agent.ending
+        if killed in _BY_OTHERS:
+            return Ending(None, 9)
         if killed:
             return Ending(None, 15, killed)
         refused = gate.ending(kind)
