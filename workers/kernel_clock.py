@@ -35,8 +35,8 @@ class KernelClock:
         self._file = -1
         self._raises: bool | None = None
 
-    def stamps(self, directory: int | str, device: int, ctime_of_new: Callable[[], int]) -> bool:
-        """Whether it stamps the files of a device of this host's, by a directory there, or an open one.
+    def stamps(self, directory: str, device: int, ctime_of_new: Callable[[], int]) -> bool:
+        """Whether it stamps the files of a device of this host's, by a directory there.
 
         `ctime_of_new` gives the change time of a file made there just now. Raises what that does.
         """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from proofq.workers import file_baseline
+from proofq.workers import file_baseline, statx
 from proofq.workers.clock import earliest_stamp_ns, latest_stamp_ns
 from proofq.workers.kernel_clock import KernelClock
 from tests.files import await_ticks
@@ -24,23 +24,28 @@ OTHERS: dict[str, Callable[[], int]] = {
 }
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Iterator[int]:
-    """One on a file system of this host, open."""
-    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    yield descriptor
-    os.close(descriptor)
-
-
 @pytest.mark.parametrize("stamp", OTHERS.values(), ids=OTHERS)
-def test_another_clock_is_not_taken_for_the_kernels(directory: int, stamp: Callable[[], int]) -> None:
+def test_another_clock_is_not_taken_for_the_kernels(tmp_path: Path, stamp: Callable[[], int]) -> None:
     """Nor believed later."""
     clock = KernelClock()
-    assert not clock.stamps(directory, 1, stamp)
-    assert not clock.stamps(directory, 1, stamp)
+    assert not clock.stamps(str(tmp_path), 1, stamp)
+    assert not clock.stamps(str(tmp_path), 1, stamp)
 
 
-def test_a_device_is_asked_once_a_minute(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemons_file_system_is_never_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its clock says just now."""
+    monkeypatch.setattr(statx, "on_fuse", lambda _: True)
+    assert not KernelClock().stamps(str(tmp_path), 1, lambda: time.time_ns() | 1)
+
+
+def test_nor_is_one_on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its marker is a file made there."""
+    monkeypatch.setattr(statx, "on_network", lambda _: True)
+    monkeypatch.setattr(file_baseline, "_kernel_clock", KernelClock())
+    assert file_baseline.take(str(tmp_path / "a"), "h").marker == "file system"
+
+
+def test_a_device_is_asked_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And each by itself."""
     clock, asked = KernelClock(), []
 
@@ -48,11 +53,11 @@ def test_a_device_is_asked_once_a_minute(directory: int, monkeypatch: pytest.Mon
         asked.append(time.time_ns() | 1)
         return asked[-1]
 
-    assert [clock.stamps(directory, device, stamp) for device in (1, 1, 2, 2)] == [True] * 4
+    assert [clock.stamps(str(tmp_path), device, stamp) for device in (1, 1, 2, 2)] == [True] * 4
     assert len(asked) == 2
     now_s = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now_s + 61)
-    assert clock.stamps(directory, 1, stamp)
+    assert clock.stamps(str(tmp_path), 1, stamp)
     assert len(asked) == 3
 
 
