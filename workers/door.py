@@ -20,6 +20,7 @@ from proofq.workers.gate_reports import GateReports
 from proofq.workers.insist import insist
 from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.moves import Step, facts_of, patch_at_end, patch_within, result, stale, step, together
+from proofq.workers.plan import NOW
 from proofq.workers.record import Lease, Task
 from proofq.workers.store import Move, Store, Written
 
@@ -217,7 +218,7 @@ class Door:
         if event.verdict is not None and to in lifecycle.FIELDS["verdict"]:
             fields["verdict"] = rq_view.compact(event.verdict)
         if to in lifecycle.TERMINAL:
-            fields["ended_at"] = "@now"
+            fields["ended_at"] = NOW
         if ends and decision.counted:
             fields["counted"] = str(task.counted + 1)
         if ends and failure is not None and (decision.counted or decision.remembered):

@@ -11,6 +11,7 @@ from proofq.policies.failure import Failure
 from proofq.policies.settlement import Decision
 from proofq.workers import rq_view
 from proofq.workers.event import Event
+from proofq.workers.plan import NOW
 from proofq.workers.record import Task
 
 #: What each event that ends an attempt is called in the attempt's record.
@@ -109,7 +110,7 @@ def facts_of(name: str, event: Event, ago_ms: int) -> dict[str, str]:
 
 def patch_within(event: Event, ago_ms: int) -> dict[str, Any]:
     """What it changes in the attempt's record without ending it."""
-    told: dict[str, Any] = {"progress": event.progress, "progress_at": "@now"} if event.progress else {}
+    told: dict[str, Any] = {"progress": event.progress, "progress_at": NOW} if event.progress else {}
     if event.steps:
         told["steps"] = list(event.steps)
     if event.name != "start":
@@ -122,7 +123,7 @@ def patch_at_end(decision: Decision, event: Event, failure: Failure | None) -> d
     """The same where it ends it."""
     ended_as = "lost" if event.name == "lost" else "failed"
     outcome = event.outcome or _OUTCOME.get(decision.event, ended_as)
-    patch = {"ended_at": "@now", "outcome": outcome, "counted": decision.counted, **patch_within(event, 0)}
+    patch = {"ended_at": NOW, "outcome": outcome, "counted": decision.counted, **patch_within(event, 0)}
     if failure is not None:
         patch |= {"class": failure.kind, "reason": failure.reason[:500]}
     elif decision.reason:
@@ -139,4 +140,4 @@ def result(task: Task, to: str, reason: str) -> dict[str, str]:
 
 def _past(ago_ms: int) -> str:
     """The time of so many milliseconds ago, as the scripts take it."""
-    return f"@now-{ago_ms}" if ago_ms else "@now"
+    return f"{NOW}-{ago_ms}" if ago_ms else NOW

@@ -64,11 +64,7 @@ class LocalPerformer:
     `answering` answers what attempts ask."""
 
     def __init__(
-        self,
-        spawner: Spawner,
-        expander: Expander,
-        end_earlier: Callable[[Task], None],
-        answering: Answering,
+        self, spawner: Spawner, expander: Expander, end_earlier: Callable[[Task], None], answering: Answering
     ) -> None:
         self._spawner = spawner
         self._expander = expander
@@ -102,7 +98,7 @@ class LocalPerformer:
                 begun.running.when_ended(partial(self._forget, prepared.task.id))
             # Who ends at once is heard of once. In this thread: to park for so little costs more than it saves.
             begun.running.wait_ended(AT_ONCE_S)
-            yield from ()
+            yield from ()  # a generator all the same, as the performers of agents that park are
             running = self._spawner.confirmed(begun)
         except SpawnFailed as problem:
             # The host could not make a process at all: nobody's task is to blame for that.
