@@ -105,6 +105,11 @@ def born_before(after: FileRecord, marker_ctime_ns: int) -> bool:
     return after.btime_ns is not None and after.btime_ns <= marker_ctime_ns
 
 
+def born_since(seen: FileRecord, since_ns: int) -> bool:
+    """Tell whether it is known to be a regular file that was born later; False where birth is not reported."""
+    return seen.is_file and seen.btime_ns is not None and seen.btime_ns > since_ns
+
+
 def same_object(before: FileRecord, after: FileRecord) -> bool:
     """Tell whether both are the same file, not another one moved, linked or newly made in its place.
 

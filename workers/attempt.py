@@ -23,6 +23,7 @@ from proofq.workers.insist import insist
 from proofq.workers.leasing import Wish, no_wish
 from proofq.workers.life import Life, Running, Wait, through
 from proofq.workers.owner import LEASE_IN_DOUBT, Held, Owner, Stop
+from proofq.workers.prover import Before, Prover
 from proofq.workers.record import Lease, Task
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.spending import Spending
@@ -69,19 +70,6 @@ class Performer(Protocol):
 
     def transcripts(self, prepared: Any) -> Transcripts:
         """How the files look now in which the agent's program writes down what it does; never raises."""
-
-
-class Prover(Protocol):
-    """Reads the world: before the first attempt, and after a claim."""
-
-    def baseline(self, task: Task, spec: AgentSpec) -> Mapping[str, Any]:
-        """What the proofs' targets look like, as far as no earlier attempt has recorded it; asked before every attempt.
-
-        `AttemptFailed`: bad_input where a target is impossible or already true, infrastructure where nobody can tell.
-        """
-
-    def verify(self, task: Task, spec: AgentSpec, late: Callable[[], object]) -> Verdict:
-        """What the proofs say of the task's claim, now. `late` is called once where that is not known at once."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +136,13 @@ class Attempts:
         if poor is not None:
             raise AttemptFailed(poor)
         prepared = self._prepared(held.task, spec)
-        baseline = self.prover.baseline(held.task, spec)
-        if not self._keep(held, baseline):
+        before = self.prover.baseline(held.task, spec, partial(self._records, held.task))
+        if not self._keep(held, spec, before):
             return
         if self.owner.watch_isolation() or held.stopped:
             self._stopped(held, spec, held.stopped or "isolated")
             return
-        running = yield from self.performer.start(prepared, baseline, START_TIMEOUT_S)
+        running = yield from self.performer.start(prepared, before.record, START_TIMEOUT_S)
         try:
             yield from self._started(held, spec, prepared, running)
         except Exception:
@@ -235,17 +223,24 @@ class Attempts:
         """Why the last output was refused. Asks Redis only where an attempt has counted already."""
         if not task.counted:
             return None
-        return repair.of(insist(lambda: self.door.store.attempts(task.id), self.clock, self.leaving))
+        return repair.of(self._records(task))
 
-    def _keep(self, held: Held, baseline: Mapping[str, Any]) -> bool:
+    def _records(self, task: Task) -> list[dict[str, Any]]:
+        return insist(lambda: self.door.store.attempts(task.id), self.clock, self.leaving)
+
+    def _keep(self, held: Held, spec: AgentSpec, before: Before) -> bool:
         """Write down how the world was before anything started; False when the lease is lost.
 
-        Before and not with the start: an agent whose start nobody lived to confirm may have done its work, and what it
-        wrote must not be taken for what was there before it.
+        Before and not with the start, unless it can be told again: an agent whose start nobody lived to confirm may
+        have done its work, and what it wrote must not be taken for what was there before it. Who looks first needs
+        it with no attempt to come.
         """
-        if baseline == (held.task.baseline or {}) or not any(baseline.values()):
+        if before.record == (held.task.baseline or {}) or not any(before.record.values()):
             return True
-        return self._settle(held, Event("baseline", self.name, fields=baseline))
+        if not before.tells_again or _looks_first(spec):
+            return self._settle(held, Event("baseline", self.name, fields=before.record))
+        held.unwritten.append(Event("baseline", self.name, fields=before.record, at_s=self.clock.boottime()))
+        return True
 
     def _ended(self, held: Held, spec: AgentSpec, end: Ending) -> None:
         """Claim, failure, or a stop of ours: which one it was decides what is written."""

@@ -27,6 +27,9 @@ class Clock(Protocol):
     def boottime(self) -> float:
         """Seconds that go on through suspend: what a silent owner counts its own silence with."""
 
+    def stamp_ns(self) -> int:
+        """No change to a file was stamped later until now, where this host's kernel stamps; in ns since the epoch."""
+
     def sleep(self, seconds: float) -> None: ...
 
     def token(self) -> str:
@@ -53,6 +56,9 @@ class SystemClock:
 
     def boottime(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def stamp_ns(self) -> int:
+        return latest_stamp_ns()
 
     def sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)

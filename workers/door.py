@@ -235,6 +235,9 @@ class Door:
         drop = [*stale(task.state, fields, to), *budget.forgotten(event.name, event.fields)]
         patch = patch_at_end(decision, event, failure) if ends else patch_within(event, ago_ms)
         fields, drop, patch = together(steps, fields, drop, patch)
+        if to in lifecycle.SUCCESS:
+            # Nobody compares with how the world was before: the task never runs again.
+            fields.pop("baseline", None)
         now = self._clock.wall()
         replay = decision.event in lifecycle.REPLAYS
         return Move(

@@ -3,6 +3,9 @@
 The record comes with a marker, a change time taken from the target's own file system. The agent may start
 only once that clock has moved on: a write right after the marker would else carry the marker's own tick. Most
 ticks pass while its process is made, so the wait is left to that process, the last thing before the agent.
+
+Where nothing stood and the kernel stamps, the record need not be kept while the attempt runs: when it was leased says
+the same, since a file that is there afterwards was born later.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from proofq.policies.agent import JSON
-from proofq.policies.freshness import FileRecord
+from proofq.policies.freshness import FileRecord, born_since
 from proofq.workers import regular_file, statx
 from proofq.workers.clock import earliest_stamp_ns, latest_stamp_ns
-from proofq.workers.kernel_clock import KernelClock
+from proofq.workers.kernel_clock import KernelClock, Stamps
 
 #: Longest wait for a file system's clock to move on. FAT ticks every 2 s, the usual ones every 4 ms.
 MAX_TICK_WAIT_S = 5.0
@@ -66,25 +69,50 @@ Tick = tuple[str, int]
 _kernel_clock = KernelClock()
 
 
-def take(path: str, host: str) -> FileBaseline:
+def take(path: str, host: str, since_ns: int | None = None) -> FileBaseline:
     """Record the file and make the marker. What `ticks` says of it must be awaited before an agent starts.
+
+    `since_ns`: when the task's first attempt on this host was leased, by `Clock.stamp_ns`; a file that was born later
+    is recorded as not there, as it was by then.
 
     Raises regular_file.BadPath, and regular_file.Unreachable where the file cannot be looked at or its file
     system's clock stands still. Leaves nothing behind.
     """
     try:
-        return _take(path, host)
+        return _take(path, host, since_ns)
     except OSError as error:
         raise regular_file.Unreachable(f"{error.filename or path}: {error.strerror}") from error
 
 
-def _take(path: str, host: str) -> FileBaseline:
+def absent(path: str, host: str, marker_ns: int, anchor: str, anchor_dev: int) -> FileBaseline:
+    """The record of a path where nothing stood, on a file system that the kernel stamps; `marker_ns`: what
+    `latest_stamp_ns` said before it was looked at."""
+    source: Source = "raised" if _kernel_clock.raised_past(marker_ns) else "kernel"
+    return FileBaseline(path, host, regular_file.ABSENT, marker_ns, source, anchor, anchor_dev, network=False)
+
+
+def is_stamped_by_kernel(baseline: Mapping[str, Any]) -> bool:
+    """Whether a file's record, as `to_dict` gave it, is of a file system that the kernel of this host stamps."""
+    return baseline["marker"] in ("kernel", "raised")
+
+
+def can_be_told_again(baseline: Mapping[str, Any]) -> bool:
+    """Whether a file's record, as `to_dict` gave it, follows from when its attempt was leased."""
+    return is_stamped_by_kernel(baseline) and baseline["record"]["kind"] == "absent"
+
+
+def _take(path: str, host: str, since_ns: int | None) -> FileBaseline:
+    looked_ns = latest_stamp_ns()
     record = _record(path)
     directories = _ancestors(path)
     anchor = next(directories)
     seen = _anchor(anchor)
     # The record first: what somebody else writes between the two is then no newer than the marker.
     if seen.by_kernel:
+        if not record.exists:
+            return absent(path, host, looked_ns, anchor, seen.device)
+        if since_ns is not None and born_since(record, since_ns):
+            return absent(path, host, since_ns, anchor, seen.device)
         marker = latest_stamp_ns()
         source: Source = "raised" if _kernel_clock.raised_past(marker) else "kernel"
         return FileBaseline(path, host, record, marker, source, anchor, seen.device, seen.network)
@@ -195,9 +223,14 @@ def _named_file(directory: str) -> int:
 
 
 def _ctime_of_new(make: Callable[[], int]) -> int:
+    return _stamps_of_new(make)[0]
+
+
+def _stamps_of_new(make: Callable[[], int]) -> Stamps:
     descriptor = make()
     try:
-        return os.fstat(descriptor).st_ctime_ns
+        seen = statx.status(descriptor)
+        return seen.ctime_ns, seen.btime_ns
     finally:
         os.close(descriptor)
 
@@ -220,9 +253,8 @@ class _Anchor:
 def _anchor(directory: str) -> _Anchor:
     """Whose clock stamps what is made in a directory, and who else may see that."""
     device = statx.of_path(directory).st_dev
-    network = statx.on_network(directory)
     by_kernel = False
     with suppress(OSError):
-        new = partial(_ctime_of_new, partial(_nameless_file, directory))
-        by_kernel = not network and _kernel_clock.stamps(directory, device, new)
-    return _Anchor(device, network, by_kernel)
+        new = partial(_stamps_of_new, partial(_nameless_file, directory))
+        by_kernel = _kernel_clock.stamps(directory, device, new)
+    return _Anchor(device, not by_kernel and statx.on_network(directory), by_kernel)

@@ -19,17 +19,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check(
-    options: Mapping[str, JSON], baseline: FileBaseline | None, host: str, must_change: bool = False
+    options: Mapping[str, JSON],
+    baseline: FileBaseline | None,
+    host: str,
+    must_change: bool = False,
+    seen: Content | None = None,
 ) -> ProofResult:
     """Prove that the file holds what is declared, and that this task wrote it.
 
     `options` are the contract's, placeholders filled in and `path` absolute. `host` is the one we are on: where
     it is not the baseline's, only a network file system proves anything, and nothing is disproven.
-    `must_change`: the content must differ from the recorded one, whatever `same_ok` says. Never raises.
+    `must_change`: the content must differ from the recorded one, whatever `same_ok` says. `seen`: what was read of it,
+    looking for `needle`; default: it is read now. Never raises.
     """
     if baseline is None:
         return _cannot_tell(options, "there is no record of the file from before the attempt")
-    result = _told(options, partial(_prove, options, baseline, must_change))
+    result = _told(options, lambda: _prove(options, baseline, must_change, seen or _look(options)))
     if baseline.host == host or (result.outcome == "verified" and _is_shared(result, baseline)):
         return result
     return _cannot_tell(options, f"the attempt ran on {baseline.host}, its file cannot be seen from {host}")
@@ -40,8 +45,7 @@ def holds(options: Mapping[str, JSON]) -> ProofResult:
     return _told(options, partial(_hold, options))
 
 
-def _prove(options: Mapping[str, JSON], baseline: FileBaseline, must_change: bool) -> ProofResult:
-    seen = _look(options)
+def _prove(options: Mapping[str, JSON], baseline: FileBaseline, must_change: bool, seen: Content) -> ProofResult:
     if not seen.record.exists and file_baseline.anchor_is_lost(baseline):
         raise regular_file.Unreachable(f"{baseline.anchor} is no longer the directory it was")
     problems = list(_content_problems(options, seen))
@@ -69,9 +73,13 @@ def _hold(options: Mapping[str, JSON]) -> ProofResult:
 
 
 def _look(options: Mapping[str, JSON]) -> Content:
-    needle = str(options.get("contains", "")).encode("utf-8", "surrogatepass")
     keep_bytes = MAX_BYTES if "json_schema" in options else 0
-    return regular_file.read(_path(options), needle, keep_bytes)
+    return regular_file.read(_path(options), needle(options), keep_bytes)
+
+
+def needle(options: Mapping[str, JSON]) -> bytes:
+    """The text that must be in the file."""
+    return str(options.get("contains", "")).encode("utf-8", "surrogatepass")
 
 
 def _content_problems(options: Mapping[str, JSON], seen: Content) -> Iterator[str]:

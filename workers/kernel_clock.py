@@ -11,9 +11,10 @@ for a tick.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from proofq.workers import statx
 from proofq.workers.clock import earliest_stamp_ns, latest_stamp_ns
@@ -26,37 +27,45 @@ _STAMPS: Final = 3
 _BELIEVED_S: Final = 60.0
 
 
+#: When a file was changed and when it was born, in nanoseconds; None where births are not told.
+Stamps: TypeAlias = tuple[int, int | None]
+
+
 class KernelClock:
-    """Remembers which devices are stamped by it. Not thread-safe."""
+    """Remembers which devices are stamped by it. Thread-safe."""
 
     def __init__(self) -> None:
         self._until_s: dict[int, float] = {}
         #: A file in memory; -1 before there is one.
         self._file = -1
         self._raises: bool | None = None
+        self._lock = threading.Lock()
 
-    def stamps(self, directory: str, device: int, ctime_of_new: Callable[[], int]) -> bool:
-        """Whether it stamps the files of a device of this host's, by a directory there.
+    def stamps(self, directory: str, device: int, new: Callable[[], Stamps]) -> bool:
+        """Whether it stamps changes and births of a device's files, told by a directory there; never for one that other
+        hosts may see.
 
-        `ctime_of_new` gives the change time of a file made there just now. Raises what that does.
+        `new` gives the change time of a file made there just now, and its birth. Raises what that does.
         """
         now_s = time.monotonic()
         if self._until_s.get(device, 0.0) > now_s:
             return True
-        if statx.on_fuse(directory):
-            # A daemon may stamp by a clock that agrees with this one only for now.
+        if statx.on_network(directory) or statx.on_fuse(directory):
+            # A server's or a daemon's clock may agree with this one only for now.
             return False
-        earliest_ns, seen_ns, latest_ns = earliest_stamp_ns(), ctime_of_new(), latest_stamp_ns()
-        if not earliest_ns <= seen_ns <= latest_ns or seen_ns % _ROUNDED_NS == 0:
-            return False
+        earliest_ns, stamps, latest_ns = earliest_stamp_ns(), new(), latest_stamp_ns()
+        for stamp_ns in stamps:
+            if stamp_ns is None or not earliest_ns <= stamp_ns <= latest_ns or stamp_ns % _ROUNDED_NS == 0:
+                return False
         self._until_s[device] = now_s + _BELIEVED_S
         return True
 
     def raised_past(self, stamp_ns: int) -> bool:
         """Have all that the kernel stamps from now on be stamped later than that; False where only its ticks do so."""
-        if self._raises is None:
-            self._raises = self._tried()
-        return self._raises and self._raised(stamp_ns) > stamp_ns
+        with self._lock:
+            if self._raises is None:
+                self._raises = self._tried()
+            return self._raises and self._raised(stamp_ns) > stamp_ns
 
     def _tried(self) -> bool:
         """Whether one file's stamp is heeded by the next one made, though no tick has come."""

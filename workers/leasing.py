@@ -47,7 +47,7 @@ class Wish:
         """As leasing.lua takes them."""
         stamp = rq_view.stamp(clock.wall())
         return [
-            self.owner, self.slot, self.request, clock.token(), stamp, self.who, self.host,
+            self.owner, self.slot, self.request, clock.token(), stamp, self.who, self.host, str(clock.stamp_ns()),
             lifecycle.QUEUED, lifecycle.TABLE[lifecycle.QUEUED, "lease"], "\n".join(self.queues),
         ]  # fmt: skip
 

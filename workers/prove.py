@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from proofq.policies import lifecycle
@@ -12,6 +13,7 @@ from proofq.policies.verdict import ProofResult, Verdict, combine
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.clock import iso
 from proofq.workers.expand import Expanded, Expander, Unfit
+from proofq.workers.prover import Before
 from proofq.workers.record import Task
 from proofq.workers.verify import Question, Verifier
 
@@ -23,16 +25,16 @@ class LocalProver:
         self._verifier = verifier
         self._expander = expander
 
-    def baseline(self, task: Task, spec: AgentSpec) -> Mapping[str, Any]:
+    def baseline(self, task: Task, spec: AgentSpec, attempts: Callable[[], Sequence[Mapping[str, Any]]]) -> Before:
         if not spec.proofs:
-            return {}
+            return Before({}, tells_again=True)
         try:
             question = _question(task, self._expander.expand(task, spec))
         except Unfit as problem:
             raise AttemptFailed(problem.failure) from problem
-        found = self._verifier.baseline(question, spec.proof_timeout_s)
+        found = self._verifier.baseline(question, spec.proof_timeout_s, partial(_since_ns, task, attempts))
         if found.outcome == "ready":
-            return found.record
+            return Before(found.record, found.tells_again)
         if found.outcome == "cannot_tell":
             raise AttemptFailed(Failure("infrastructure", found.reason, source="host", phase="start"))
         raise AttemptFailed(Failure("bad_input", found.reason, phase="inputs"))
@@ -47,6 +49,14 @@ class LocalProver:
 
     def close(self) -> None:
         self._verifier.close()
+
+
+def _since_ns(task: Task, attempts: Callable[[], Sequence[Mapping[str, Any]]]) -> int | None:
+    """When an earlier attempt was leased on the task's host first, by that host's clock; None for none that says so."""
+    if task.attempt == 1:
+        return None
+    earlier = (each for each in attempts() if each["n"] < task.attempt and each.get("host") == task.host)
+    return min((int(each["stamp_ns"]) for each in earlier if "stamp_ns" in each), default=None)
 
 
 def _question(task: Task, expanded: Expanded) -> Question:

@@ -60,7 +60,7 @@ def read(path: str, needle: bytes = b"", keep_bytes: int = 0) -> Content:
         if isinstance(opened, str):
             return _NOTHING if opened == "absent" else Content(FileRecord(opened))
         try:
-            return _read_open(opened, needle, keep_bytes)
+            return read_open(opened, needle, keep_bytes, network=statx.on_network(opened))
         finally:
             os.close(opened)
     except OSError as error:
@@ -70,15 +70,18 @@ def read(path: str, needle: bytes = b"", keep_bytes: int = 0) -> Content:
 def record_without_content(path: str) -> FileRecord:
     """Give what stands there without reading it: a file may be seen but not read. Raises as `read`."""
     try:
-        seen = os.lstat(_checked(path))
+        descriptor = os.open(_checked(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            seen = statx.status(descriptor)
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
     except OSError as error:
         raise _explained(error) from error
-    kind = statx.kind_of(seen.st_mode)
-    if kind != "file":
-        return FileRecord(kind)
-    return FileRecord(kind, seen.st_dev, seen.st_ino, seen.st_size, seen.st_ctime_ns)
+    if seen.kind != "file":
+        return FileRecord(seen.kind)
+    return FileRecord(seen.kind, seen.dev, seen.inode, seen.size, seen.ctime_ns, seen.btime_ns)
 
 
 def _open(path: str) -> int | FileKind:
@@ -92,7 +95,8 @@ def _open(path: str) -> int | FileKind:
         return "absent"
 
 
-def _read_open(descriptor: int, needle: bytes, keep_bytes: int) -> Content:
+def read_open(descriptor: int, needle: bytes, keep_bytes: int, *, network: bool) -> Content:
+    """The same of a file that is open already. Raises Changing, OSError."""
     start = statx.status(descriptor)
     if start.kind != "file":
         return Content(FileRecord(start.kind))
@@ -113,7 +117,7 @@ def _read_open(descriptor: int, needle: bytes, keep_bytes: int) -> Content:
         raise Changing("the file changed while it was read")
     record = FileRecord("file", start.dev, start.inode, start.size, start.ctime_ns, start.btime_ns, digest.hexdigest())
     data = b"" if start.size == 0 else None if kept is None else bytes(kept)
-    return Content(record, search.found, data, statx.on_network(descriptor))
+    return Content(record, search.found, data, network)
 
 
 def _has_changed(start: statx.Status, end: os.stat_result) -> bool:

@@ -23,7 +23,7 @@ from proofq.policies.settlement import Limits
 from proofq.workers import catalogue, draining, fleet, keys, proctree, rq_view, sinks
 from proofq.workers import host as hosts
 from proofq.workers.answering import Answering
-from proofq.workers.attempt import Attempts, Performer, Prover
+from proofq.workers.attempt import Attempts, Performer
 from proofq.workers.bell import Bell
 from proofq.workers.door import Door
 from proofq.workers.errors import Error, RedisUnavailable, UnknownTask
@@ -32,6 +32,7 @@ from proofq.workers.gate_keys import GateKeys
 from proofq.workers.incidents import Reporting
 from proofq.workers.insist import insist, tries
 from proofq.workers.owner import Owner
+from proofq.workers.prover import Prover
 from proofq.workers.purge import Purger
 from proofq.workers.reaper import Reaper
 from proofq.workers.record import Lease

@@ -3,7 +3,7 @@
 It runs only what is built in, imports nothing of the user's, and may be killed at any moment: it holds
 nothing.
 
-    → {"id", "op": "baseline", "path", "host"}
+    → {"id", "op": "baseline", "path", "host"[, "since_ns"]}
     ← {"id", "baseline": FileBaseline} | {"id", "bad_path": reason} | {"id", "cannot_tell": reason}
     → {"id", "op": "holds", "kind", "options", "within_s"}
     ← {"id", "result": ProofResult}
@@ -57,7 +57,8 @@ def answer(request: Mapping[str, JSON]) -> dict[str, JSON]:
 
 def _baseline(request: Mapping[str, JSON]) -> dict[str, JSON]:
     try:
-        return {"baseline": file_baseline.take(request["path"], request["host"]).to_dict()}
+        taken = file_baseline.take(request["path"], request["host"], request.get("since_ns"))
+        return {"baseline": taken.to_dict()}
     except regular_file.BadPath as error:
         return {"bad_path": str(error)}
     except regular_file.Unreachable as error:

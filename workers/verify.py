@@ -10,6 +10,9 @@ from typing import Literal, TypeAlias
 
 from proofq.policies.agent import JSON, Proof
 from proofq.policies.verdict import MAX_TEXT, ProofResult, Verdict, combine
+from proofq.workers import file_baseline, file_proof
+from proofq.workers.file_baseline import FileBaseline
+from proofq.workers.known_folders import KnownFolders
 from proofq.workers.warm import Started, Unanswered, WarmPool
 
 #: Runs a user's proof in a process of its own: (function, facts, timeout_s). Gives what `python_proof.run` gave
@@ -64,6 +67,8 @@ class Baseline:
     #: Opaque; keep it with the task and give it back as `Question.record`. Store it as text: it has 64-bit
     #: numbers.
     record: Mapping[str, JSON] = field(default_factory=dict)
+    #: Whether what is new in the record can be told again, should it be lost, by when the attempt was leased.
+    tells_again: bool = True
 
 
 class Verifier:
@@ -82,26 +87,30 @@ class Verifier:
         self._pool = WarmPool(start_verifier, processes, recycle_after)
         self._run_python_proof = run_python_proof
         self._run_command_proof = run_command_proof
+        self._folders = KnownFolders()
 
-    def baseline(self, question: Question, timeout_s: float) -> Baseline:
+    def baseline(
+        self, question: Question, timeout_s: float, since_ns: Callable[[], int | None] = lambda: None
+    ) -> Baseline:
         """Record what no earlier attempt has recorded, and see that what must change does not hold yet.
 
         To be asked before every attempt, since its paths may be its own; the agent may start once it is
-        `ready`. `timeout_s` bounds each proof.
+        `ready`. `timeout_s` bounds each proof. `since_ns`: when an earlier attempt was leased on this host first, by
+        `Clock.stamp_ns`, whose record nobody lived to keep; asked where that may be.
         """
         proofs = _absolute(question)
         record = _Record(question.record)
         record.keep_files({str(proof.options.get("path", "")) for proof in proofs})
         try:
             for index, proof in enumerate(proofs):
-                problem = self._record_file(proof, record, timeout_s) if proof.kind == "file" else None
+                problem = self._record_file(proof, record, timeout_s, since_ns) if proof.kind == "file" else None
                 if problem is None and proof.must_change and not record.has_looked(index):
                     problem = self._look_before(index, proof, question, record, timeout_s)
                 if problem is not None:
                     return problem
         except Unanswered as error:
             return Baseline("cannot_tell", str(error))
-        return Baseline("ready", record=record.data)
+        return Baseline("ready", record=record.data, tells_again=record.tells_again)
 
     def verify(self, question: Question, timeout_s: float, late: Callable[[], object] = lambda: None) -> Verdict:
         """Run every proof, each for at most `timeout_s`, and give the verdict. ValueError without any proof.
@@ -124,13 +133,27 @@ class Verifier:
 
     # --- before ---
 
-    def _record_file(self, proof: Proof, record: _Record, timeout_s: float) -> Baseline | None:
+    def _record_file(
+        self, proof: Proof, record: _Record, timeout_s: float, since_ns: Callable[[], int | None]
+    ) -> Baseline | None:
         path = str(proof.options.get("path", ""))
         if record.file(path, self._host) is not None:
             return None
-        answer = self._pool.ask({"op": "baseline", "path": path, "host": self._host}, timeout_s)
+        absent = self._folders.without(path, self._host)
+        if absent is not None:
+            record.put_file(path, self._host, absent.to_dict())
+            return None
+        request = {"op": "baseline", "path": path, "host": self._host}
+        answer = self._pool.ask(request, timeout_s)
+        if "baseline" in answer and answer["baseline"]["record"]["kind"] == "file":
+            first_ns = since_ns()
+            if first_ns is not None:
+                answer = self._pool.ask({**request, "since_ns": first_ns}, timeout_s)
         if "baseline" in answer:
-            record.put_file(path, self._host, answer["baseline"])
+            taken = answer["baseline"]
+            record.put_file(path, self._host, taken)
+            if file_baseline.is_stamped_by_kernel(taken):
+                self._folders.learn(taken["anchor"], taken["anchor_dev"])
             return None
         if "bad_path" in answer:
             return Baseline("bad_input", f"{path}: {answer['bad_path']}")
@@ -182,10 +205,13 @@ class Verifier:
     def _check_warm(
         self, proof: Proof, question: Question, record: _Record, timeout_s: float, late: Callable[[], object]
     ) -> ProofResult:
-        path = str(proof.options.get("path", ""))
+        known = record.file(str(proof.options.get("path", "")), question.host) if proof.kind == "file" else None
+        quick = self._read_here(proof, known)
+        if quick is not None:
+            return quick
         request = _request("check", proof, timeout_s) | {
             "must_change": proof.must_change,
-            "baseline": record.file(path, question.host) if proof.kind == "file" else None,
+            "baseline": known,
             "claim": _claim_text(question) if proof.kind == "json" else None,
             "host": self._host,
         }
@@ -193,6 +219,19 @@ class Verifier:
             return _result_of(proof, self._pool.ask(request, timeout_s, late))
         except Unanswered as error:
             return ProofResult(proof.kind, "cannot_tell", {"reason": str(error)})
+
+    def _read_here(self, proof: Proof, known: Mapping[str, JSON] | None) -> ProofResult | None:
+        """Of a small file in a known folder, of which its bytes alone count; None of all else."""
+        options = proof.options
+        if known is None or "json_schema" in options:
+            return None
+        seen = self._folders.read(str(options["path"]), file_proof.needle(options))
+        if seen is None:
+            return None
+        try:
+            return file_proof.check(options, FileBaseline.from_dict(known), self._host, proof.must_change, seen)
+        except Exception:  # noqa: BLE001 - options that make no sense: a verifier says so
+            return None
 
     def _run(self, proof: Proof, question: Question, timeout_s: float) -> ProofResult:
         """A proof that is somebody else's program, in a process of its own."""
@@ -220,6 +259,8 @@ class _Record:
             "files": [dict(each) for each in kept.get("files", ())],
             "looked": list(kept.get("looked", ())),
         }
+        #: Whether all that was put in since could be told again.
+        self.tells_again = True
 
     def file(self, path: str, host: str) -> JSON:
         """Give the record of a file as `host` sees it: its own, or another's of a shared file system."""
@@ -232,12 +273,14 @@ class _Record:
 
     def put_file(self, path: str, host: str, baseline: JSON) -> None:
         self.data["files"].append({**baseline, "path": path, "host": host})
+        self.tells_again = self.tells_again and file_baseline.can_be_told_again(baseline)
 
     def has_looked(self, index: int) -> bool:
         return index in self.data["looked"]
 
     def put_look(self, index: int) -> None:
         self.data["looked"].append(index)
+        self.tells_again = False
 
 
 def _absolute(question: Question) -> list[Proof]:

@@ -100,7 +100,7 @@ def _verifier(stand: Stand) -> float:
     """The verifier stands still until the claim waits for it, then it is killed: its proofs are read again."""
     site = stand.site
     path = f"verifier-{stand.now_ms()}"
-    task_id = site.enqueue("write", out=site.out(path), text=path, run_s=0.5)
+    task_id = site.enqueue("write", out=site.linked_out(path), text=path, run_s=0.5)
     site.wait_for(task_id, lifecycle.RUNNING)
     victims = stand.holder(task_id).processes("verifier")
     assert victims, "no verifier was started"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from proofq.policies import lifecycle
 from tests.acceptance.harness import Site
 
@@ -28,3 +30,16 @@ def test_nothing_starts_before_the_world_is_written_down() -> None:
         site.start().wait_ready()
         state = site.wait_for(task_id, lifecycle.TERMINAL).state
         assert state == lifecycle.VERIFIED, site.story(task_id)
+
+
+@pytest.mark.parametrize("agent", ["write_and_fell", "write_and_fell_async"])
+def test_what_nobody_lived_to_write_down_is_told_again(agent: str) -> None:
+    """The first attempt does all of its work and ends its supervisor before its start is written, and with it how the
+    world was before: the next one writes the same bytes, and is proven."""
+    with Site({"slots": 1, "meta_slots": 0}) as site:
+        site.start().wait_ready()
+        out = site.files / "a"
+        task_id = site.enqueue(agent, out=str(out), text="a")
+        state = site.wait_for(task_id, lifecycle.TERMINAL).state
+        assert state == lifecycle.VERIFIED, site.story(task_id)
+        assert (out.with_name("a.runs")).read_text() == "12"

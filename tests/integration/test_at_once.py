@@ -49,12 +49,13 @@ def seen(heart: Heart, course: Sequence[Event], *, at_once: bool) -> dict[str, o
             lease = settled.lease or lease
     peek = heart.store.peek(task_id)
     kept = {} if settled.lease is None else dict(vars(settled.lease.task))
+    of_one = {"fence", "stamp_ns"}
     without = {"id", "enqueued_at", "expires_at", "fence", "started_at", "ended_at", "not_before", "0", "rids"}
     return {
         "crumbs": [(one.source, one.event, one.to, one.reason, one.attempt, one.evidence) for one in peek.crumbs],
         "row": {name: text for name, text in peek.row.items() if name not in without},
         "attempts": [
-            {name: value for name, value in one.items() if name != "fence" and not name.endswith("_at")}
+            {name: value for name, value in one.items() if name not in of_one and not name.endswith("_at")}
             for one in peek.attempts
         ],
         "kept": {name: value for name, value in kept.items() if name not in without},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from proofq.workers.attempt import Attempts
 from proofq.workers.clock import SystemClock
 from proofq.workers.life import Wait
 from proofq.workers.owner import ORPHAN_BEATS, Owner
+from proofq.workers.prover import Before
 from proofq.workers.scripts import DamagedKey
 from proofq.workers.store import Store
 from proofq.workers.suspects import Suspects
@@ -79,8 +80,8 @@ class Hands:
     def transcripts(self, *_: object) -> frozenset[tuple[str, int, int]]:
         return frozenset()
 
-    def baseline(self, *_: object) -> Mapping[str, Any]:
-        return {}
+    def baseline(self, *_: object) -> Before:
+        return Before({}, tells_again=True)
 
     def verify(self, *_: object) -> Verdict:
         raise AssertionError

@@ -15,6 +15,7 @@ import pytest
 
 from proofq.workers import file_baseline, file_proof, regular_file, statx
 from proofq.workers.file_baseline import FileBaseline
+from proofq.workers.kernel_clock import KernelClock
 from tests.files import HOST, as_nobody, check, folder, take, target
 
 __all__ = ["folder", "target"]
@@ -131,6 +132,7 @@ def test_another_host_cannot_tell_of_local_files(target: Path) -> None:
 def test_another_host_sees_network_file_systems(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shared file proves from anywhere; that it is missing here may be this host's mount."""
     monkeypatch.setattr(statx, "on_network", lambda descriptor: True)
+    monkeypatch.setattr(file_baseline, "_kernel_clock", KernelClock())
     options = {"path": str(target)}
     before = take(target)
     assert file_proof.check(options, before, "elsewhere").outcome == "cannot_tell"

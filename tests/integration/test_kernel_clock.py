@@ -26,16 +26,21 @@ OTHERS: dict[str, Callable[[], int]] = {
 
 @pytest.mark.parametrize("stamp", OTHERS.values(), ids=OTHERS)
 def test_another_clock_is_not_taken_for_the_kernels(tmp_path: Path, stamp: Callable[[], int]) -> None:
-    """Nor believed later."""
+    """Nor believed later; nor where births alone are told by it."""
     clock = KernelClock()
-    assert not clock.stamps(str(tmp_path), 1, stamp)
-    assert not clock.stamps(str(tmp_path), 1, stamp)
+    assert not clock.stamps(str(tmp_path), 1, lambda: (stamp(), time.time_ns() | 1))
+    assert not clock.stamps(str(tmp_path), 1, lambda: (time.time_ns() | 1, stamp()))
+
+
+def test_nor_is_one_that_tells_no_births(tmp_path: Path) -> None:
+    """That nothing stood there could not be told again."""
+    assert not KernelClock().stamps(str(tmp_path), 1, lambda: (time.time_ns() | 1, None))
 
 
 def test_a_daemons_file_system_is_never_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its clock says just now."""
     monkeypatch.setattr(statx, "on_fuse", lambda _: True)
-    assert not KernelClock().stamps(str(tmp_path), 1, lambda: time.time_ns() | 1)
+    assert not KernelClock().stamps(str(tmp_path), 1, lambda: (time.time_ns() | 1,) * 2)
 
 
 def test_nor_is_one_on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +54,9 @@ def test_a_device_is_asked_once_a_minute(tmp_path: Path, monkeypatch: pytest.Mon
     """And each by itself."""
     clock, asked = KernelClock(), []
 
-    def stamp() -> int:
+    def stamp() -> tuple[int, int]:
         asked.append(time.time_ns() | 1)
-        return asked[-1]
+        return asked[-1], asked[-1]
 
     assert [clock.stamps(str(tmp_path), device, stamp) for device in (1, 1, 2, 2)] == [True] * 4
     assert len(asked) == 2

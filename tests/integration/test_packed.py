@@ -71,7 +71,7 @@ def test_all_that_was_said_is_still_said(heart: Heart) -> None:
         for one in before["crumbs"]
     ]
     assert (peek.crumbs[-1].source, peek.crumbs[-1].event) == ("claimed_done", "verify")
-    unread = {"start_ticks"}
+    unread = {"start_ticks", "stamp_ns"}
     first, last = ({name: each for name, each in one.items() if name not in unread} for one in before["attempts"])
     assert peek.attempts[0] == first
     assert peek.attempts[1] == last | {"outcome": "verified", "counted": True, "ended_at": task.ended_at}

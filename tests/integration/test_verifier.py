@@ -13,6 +13,8 @@ import pytest
 
 from proofq.policies.agent import Proof
 from proofq.workers import python_proof
+from proofq.workers.clock import latest_stamp_ns
+from proofq.workers.known_folders import KnownFolders
 from proofq.workers.verify import Question, Verifier
 from tests.files import await_ticks
 from tests.verifiers import HOST, VerifierProcesses, verifier
@@ -24,9 +26,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def warm() -> Iterator[tuple[Verifier, VerifierProcesses]]:
-    """A verifier with its processes, python proofs run right here."""
+@pytest.fixture(params=["by a process", "by itself"])
+def warm(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> Iterator[tuple[Verifier, VerifierProcesses]]:
+    """A verifier with its processes, python proofs run right here. It looks at what is plain to see by itself, or has
+    its processes look at all."""
+    if request.param == "by a process":
+        monkeypatch.setattr(KnownFolders, "learn", lambda *_: None)
     with verifier(_run_here) as both:
         yield both
 
@@ -124,6 +131,39 @@ def test_options_that_make_no_sense_cannot_be_told(warm: tuple[Verifier, Verifie
 
 
 # --- baselines ---
+
+
+def test_a_record_that_nobody_kept_is_told_again(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
+    """By when the first attempt was leased: what is there and was born later is its work, and may be written once more;
+    what was there before may not."""
+    one, _ = warm
+    (folder / "old").write_text("old")
+    question = _question(folder, _file("new"), _file("old"))
+    since_ns = latest_stamp_ns()
+    assert one.baseline(question, 20).outcome == "ready"
+    await_ticks(one.baseline(question, 20).record, HOST)
+    for name in ("new", "old"):
+        (folder / name).write_text(name)
+    again = one.baseline(question, 20, lambda: since_ns)
+    assert [each["record"]["kind"] for each in again.record["files"]] == ["absent", "file"]
+    assert [each["marker_ctime_ns"] == since_ns for each in again.record["files"]] == [True, False]
+    await_ticks(again.record, HOST)
+    for name in ("new", "old"):
+        (folder / name).write_text(name)
+    verdict = one.verify(replace(question, record=again.record), 20)
+    assert [result.outcome for result in verdict.proofs] == ["verified", "unverified"]
+
+
+def test_what_can_be_told_again_says_so(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
+    """Where something stands, or a proof was looked at before, only a record that is kept says how it was."""
+    one, _ = warm
+    assert one.baseline(_question(folder, _file("a"), _file("b")), 20).tells_again
+    (folder / "b").write_text("")
+    before = one.baseline(_question(folder, _file("a"), _file("b")), 20)
+    assert not before.tells_again
+    kept = _question(folder, _file("a"), _file("b"), record=before.record)
+    assert one.baseline(kept, 20).tells_again
+    assert not one.baseline(_question(folder, _file("a", must_change=True)), 20).tells_again
 
 
 def test_later_attempts_are_judged_by_the_first_record(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from proofq.policies.agent import Proof
 from proofq.workers import warm as warm_pool
+from proofq.workers.known_folders import KnownFolders
 from proofq.workers.verify import Question, Verifier
 from proofq.workers.warm import Started, Unanswered, WarmPool
 from proofq.workers.wire import Channel
@@ -37,6 +38,12 @@ BUSY_WITHIN_S = 40.0
 def folder(tmp_path: Path) -> Path:
     """The attempt's directory."""
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is a process's to look at."""
+    monkeypatch.setattr(KnownFolders, "learn", lambda *_: None)
 
 
 @pytest.fixture

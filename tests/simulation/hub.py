@@ -203,6 +203,9 @@ class SimClock:
     def boottime(self) -> float:
         return self._hub.now / 1000 - START_MS / 1000 + self._party.boot_offset_s
 
+    def stamp_ns(self) -> int:
+        return self._hub.now * 1_000_000
+
     def sleep(self, seconds: float) -> None:
         self._hub.sleep(seconds)
 

@@ -13,6 +13,7 @@ from proofq.policies.stall import Transcripts
 from proofq.policies.verdict import ProofResult, Verdict, combine
 from proofq.workers.attempt import AttemptFailed
 from proofq.workers.life import Wait
+from proofq.workers.prover import Before
 from proofq.workers.record import Task
 from tests.simulation import gate
 from tests.simulation.hub import Hub, Signal
@@ -268,9 +269,9 @@ class SimProver:
         self._world = world
         self._home = home
 
-    def baseline(self, task: Task, spec: AgentSpec) -> Mapping[str, Any]:
+    def baseline(self, task: Task, spec: AgentSpec, attempts: Callable[[], Sequence[Mapping[str, Any]]]) -> Before:
         self._world.hub.sleep(self._world.hub.uniform(0, 0.05))
-        return {"seen": 1}
+        return Before({"seen": 1}, tells_again=self._world.hub.random.random() < 0.7)
 
     def verify(self, task: Task, spec: AgentSpec, late: Callable[[], object]) -> Verdict:
         hub = self._world.hub

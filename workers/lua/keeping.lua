@@ -47,7 +47,7 @@ local function packed_attempts(id, last, patch, leased, started, ended_at)
   for _, record in pairs(records) do
     if not record or type(record.n) ~= 'number' then return nil end
     local lease, start = leased[record.n], started[record.n]
-    record.start_ticks = nil
+    record.start_ticks, record.stamp_ns = nil, nil
     if lease and record.leased_at == lease[1] then record.leased_at = nil end
     if lease and record.worker == lease[8] then record.worker = nil end
     if lease and record.fence == lease[7] then record.fence = nil end

@@ -1,8 +1,8 @@
 -- Pops the next task of the queue whose turn it is (see turns.lua) and gives its lease to a slot, in one step.
 -- What is asked for stands in ARGV from `at` on: owner; slot; request id; random part of the fence; wall time for RQ's
--- fields; worker name; host; from-state; to-state; wishes, one a line: a queue followed, as far as it has them, by the gate of
--- its agent's provider ('-': none), weight:cost (see turns.lua) and its caps (see caps.lua). Among equals the first comes
--- first.
+-- fields; worker name; host; a time before which the attempt changes no file there, in ns; from-state; to-state; wishes, one a
+-- line: a queue followed, as far as it has them, by the gate of its agent's provider ('-': none), weight:cost (see turns.lua)
+-- and its caps (see caps.lua). Among equals the first comes first.
 -- Returns: granted, id, fence, now, {field, value, ...}, and where there was a gate: its name, epoch, probe (0, 1),
 --          watched (0, 1) | empty, and where only a gate or a rate keeps tasks waiting: now, when it opens |
 --          suspended (by `rq suspend`) | unknown_owner | silent (beat first) | wrong_type, key, type. A re-sent request
@@ -34,7 +34,7 @@ local function passed(answer, record)
 end
 
 local function lease(now, at)
-  local owner, slot, rid, random, wall, worker, host, from, to, wishes = unpack(ARGV, at, at + 9)
+  local owner, slot, rid, random, wall, worker, host, stamp_ns, from, to, wishes = unpack(ARGV, at, at + 10)
   -- What is looked at anyway says by itself that it is of another type.
   local deadline = redis.pcall('ZSCORE', K.OWNERS, owner)
   if type(deadline) == 'table' then return strange(K.OWNERS) end
@@ -100,7 +100,8 @@ local function lease(now, at)
       else
         local n = whole_number(tonumber(row.attempt) + 1)
         local fence = n .. '-' .. random
-        local record = {n = tonumber(n), fence = fence, leased_at = now, worker = worker, host = host}
+        local record = {n = tonumber(n), fence = fence, leased_at = now, worker = worker, host = host,
+          stamp_ns = stamp_ns}
         if gate ~= '' then
           local let_in, at_gate, probe, due = gates().gate_admit(gate, now, owner .. ' ' .. id .. ' ' .. fence,
             function() return waiting_at(gate, wishes) end, worker, rid)

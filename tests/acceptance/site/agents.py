@@ -56,6 +56,27 @@ def judged_write(ctx: Any, out: str, text: str, run_s: float, proof_s: float) ->
     return _write(ctx, out, text, run_s)
 
 
+@proofq.agent(timeout_s=60, proofs=[proofq.proofs.file("{out}", contains="done {text}")])
+def write_and_fell(ctx: Any, out: str, text: str) -> None:
+    """Has done all of its work, at first a moment after its start, of which its supervisor dies."""
+    _write_and_fell(ctx, out, text)
+
+
+@proofq.agent(timeout_s=60, proofs=[proofq.proofs.file("{out}", contains="done {text}")])
+async def write_and_fell_async(ctx: Any, out: str, text: str) -> None:
+    """The same, in the process that all async attempts of a worker share."""
+    _write_and_fell(ctx, out, text)
+
+
+def _write_and_fell(ctx: Any, out: str, text: str) -> None:
+    with Path(f"{out}.runs").open("a") as runs:
+        runs.write(str(ctx.attempt))
+    _write(ctx, out, text, 0.0)
+    if ctx.attempt == 1:
+        os.kill(_parent_of(os.getppid()), signal.SIGKILL)
+        time.sleep(60)
+
+
 @proofq.agent(timeout_s=600, max_attempts=3, unproven=True)
 def hang(ctx: Any, run_s: float = 600.0, until: str = "/never") -> str:
     """Works on and on: for so long, or until a file is there."""
