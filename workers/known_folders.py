@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import Final
 
 from proofq.workers import beneath, file_baseline, regular_file, statx
 from proofq.workers.clock import latest_stamp_ns
@@ -29,10 +28,27 @@ _MOST: Final = 64
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class _Folder(NamedTuple):
-    device: int
-    inode: int
-    until_s: float
+class _Folder:
+    """One that stays open as long as somebody has it."""
+
+    def __init__(self, name: str, device: int, until_s: float) -> None:
+        """Raises OSError, and `_Unknown` where it is on another device."""
+        self.name = name
+        self.prefix = name if name == "/" else f"{name}/"
+        self.until_s = until_s
+        self.descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        seen = os.fstat(self.descriptor)
+        if seen.st_dev != device:
+            raise _Unknown
+        self.device, self.inode = seen.st_dev, seen.st_ino
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+    def find(self, path: str) -> int | None:
+        """As `beneath.find`, of an absolute path in it."""
+        return beneath.find(self.descriptor, path[len(self.prefix) :] or ".")
 
 
 class _Unknown(Exception):
@@ -43,98 +59,81 @@ class KnownFolders:
     """Thread-safe; raises nothing. Paths are absolute."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, _Folder] = {}
+        #: Never changed but replaced, since any thread goes through it. The deepest come first.
+        self._folders: tuple[_Folder, ...] = ()
 
     def learn(self, folder: str, device: int) -> None:
         """A verifier has just seen that the kernel stamps what is made in a folder of this device."""
         now_s = time.monotonic()
-        with suppress(OSError, ValueError):
-            if any(self._known(name, now_s) for name in _upwards(folder)):
-                return
-            top = _top_of(folder, device)
-            seen = statx.of_path(top)
-            if len(self._folders) >= _MOST:
-                self._folders.clear()
-            if seen.st_dev == device:
-                self._folders[top] = _Folder(device, seen.st_ino, now_s + _KNOWN_S)
+        known = [one for one in self._folders if one.until_s > now_s]
+        if any(f"{folder}/".startswith(one.prefix) and one.device == device for one in known):
+            return
+        with suppress(_Unknown, OSError, ValueError):
+            known.append(_Folder(_top_of(folder, device), device, now_s + _KNOWN_S))
+            self._folders = tuple(sorted(known[-_MOST:], key=lambda one: len(one.name), reverse=True))
 
     def without(self, path: str, host: str) -> FileBaseline | None:
         """The baseline of a path under which nothing stands; None where a verifier must say."""
-        with suppress(_Unknown, OSError, ValueError), self._above(path) as (folder, name, device):
+        try:
+            folder = self._above(path)
             marker_ns = latest_stamp_ns()
-            found = beneath.find(folder, _below(name, path))
-            if found is None:
-                return file_baseline.absent(path, host, marker_ns, name, device)
-            os.close(found)
+            found = folder.find(path)
+        except (_Unknown, OSError, ValueError):
+            return None
+        if found is None:
+            return file_baseline.absent(path, host, marker_ns, folder.name, folder.device)
+        os.close(found)
         return None
 
     def read(self, path: str, needle: bytes) -> Content | None:
         """As `regular_file.read`, of a small file that nobody is writing; None where a verifier must say."""
-        with suppress(_Unknown, OSError, ValueError, Changing), self._above(path) as (folder, name, _):
-            found = beneath.find(folder, _below(name, path))
+        try:
+            found = self._above(path).find(path)
             if found is None:
                 return None
-            with _closing(found):
-                seen = os.fstat(found)
-                if not stat.S_ISREG(seen.st_mode) or seen.st_size > MAX_BYTES:
-                    return None
-                # The very file that was found, whatever stands under its name by now.
-                with _closing(os.open(f"/proc/self/fd/{found}", _READ)) as file:
-                    return regular_file.read_open(file, needle, 0, network=False)
-        return None
+            try:
+                return _read_found(found, needle)
+            finally:
+                os.close(found)
+        except (_Unknown, OSError, ValueError, Changing):
+            return None
 
-    @contextmanager
-    def _above(self, path: str) -> Iterator[tuple[int, str, int]]:
-        """The nearest known folder that the path is in: open, its name, and its device."""
+    def _above(self, path: str) -> _Folder:
+        """The nearest known folder that the path is in."""
         now_s = time.monotonic()
-        name = next((name for name in _upwards(path) if self._known(name, now_s)), "")
-        known = self._folders.get(name)
-        if known is None:
-            raise _Unknown
-        with _closing(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as folder:
-            seen = os.fstat(folder)
-            if (seen.st_dev, seen.st_ino) != (known.device, known.inode):
-                self._folders.pop(name, None)
-                raise _Unknown
-            yield folder, name, known.device
-
-    def _known(self, name: str, now_s: float) -> bool:
-        known = self._folders.get(name)
-        return known is not None and known.until_s > now_s
+        for one in self._folders:
+            if path.startswith(one.prefix) and one.until_s > now_s:
+                seen = statx.of_path(one.name)
+                if (seen.st_dev, seen.st_ino) == (one.device, one.inode):
+                    return one
+                self._folders = tuple(each for each in self._folders if each is not one)
+                break
+        raise _Unknown
 
 
-def _upwards(path: str) -> Iterator[str]:
-    """Yield an absolute path, and all that is above it."""
-    while True:
-        yield path
-        if path == "/":
-            return
-        path = path.rpartition("/")[0] or "/"
-
-
-def _below(folder: str, path: str) -> str:
-    """What of a path is below a folder above it; the folder itself is `.`."""
-    return path[len(folder.rstrip("/")) + 1 :] or "."
+def _read_found(found: int, needle: bytes) -> Content | None:
+    seen = os.fstat(found)
+    if not stat.S_ISREG(seen.st_mode) or seen.st_size > MAX_BYTES:
+        return None
+    # The very file that was found, whatever stands under its name by now.
+    file = os.open(f"/proc/self/fd/{found}", _READ)
+    try:
+        return regular_file.read_open(file, needle, 0, network=False)
+    finally:
+        os.close(file)
 
 
 def _top_of(folder: str, device: int) -> str:
     """The highest folder above this one from which it is reached without leaving the file system."""
-    top = folder
-    for above in _upwards(folder):
-        if statx.of_path(above).st_dev != device:
-            break
+    top = above = folder
+    while statx.of_path(above).st_dev == device:
         top = above
-    with suppress(OSError), _closing(os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as opened:
-        found = beneath.find(opened, _below(top, folder))
+        if top == "/":
+            break
+        above = top.rpartition("/")[0] or "/"
+    with suppress(_Unknown, OSError):
+        found = _Folder(top, device, 0.0).find(folder)
         if found is not None:
             os.close(found)
             return top
     return folder
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -128,23 +128,24 @@ def test_what_only_others_may_read_is_left_to_who_says_so(known: KnownFolders, f
     assert (known.read(str(path), b"") is None) == (os.geteuid() != 0)
 
 
-def test_no_other_file_system_is_entered(known: KnownFolders, folder: Path) -> None:
+def test_no_other_file_system_is_entered(folder: Path) -> None:
     """A mount in the way, in a process with mounts of its own: it may be one that hangs."""
     (folder / "mount").mkdir()
     path = str(folder / "mount" / "out")
-    assert known.without(path, HOST) is not None
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         said = b"?"
         try:
             libc = ctypes.CDLL(None, use_errno=True)
-            mount = str(folder / "mount").encode()
             refused = libc.unshare(_CLONE_NEWNS) or libc.mount(None, b"/", None, _MS_PRIVATE_AND_ALL_BELOW, None)
-            if refused or libc.mount(b"tmpfs", mount, b"tmpfs", 0, None):
+            known = KnownFolders()
+            known.learn(str(folder), folder.stat().st_dev)
+            looks = [known.without(path, HOST) is not None]
+            if refused or libc.mount(b"tmpfs", str(folder / "mount").encode(), b"tmpfs", 0, None):
                 said = b"-"
             else:
-                looks = [known.without(path, HOST) is None]
+                looks.append(known.without(path, HOST) is None)
                 Path(path).write_text("out")
                 looks.append(known.read(path, b"") is None)
                 said = b"y" if all(looks) else b"n"
@@ -158,6 +159,28 @@ def test_no_other_file_system_is_entered(known: KnownFolders, folder: Path) -> N
     if said == b"-":
         pytest.skip("mounts are not permitted here")
     assert said == b"y"
+
+
+def test_no_descriptor_is_left_open(known: KnownFolders, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By looks that find something, nothing, or what is a verifier's to look at; nor by folders that are forgotten."""
+    (folder / "out").write_text("out")
+    (folder / "long").write_bytes(b"x" * (MAX_BYTES + 1))
+    assert known.without(f"{folder}/nothing", HOST) is not None
+    before = _descriptors()
+    for name in ("out", "long", "nothing", "out/below", "a\0b"):
+        known.read(f"{folder}/{name}", b"")
+        known.without(f"{folder}/{name}", HOST)
+    assert _descriptors() == before
+    now_s = time.monotonic()
+    for minutes in range(1, 5):
+        monkeypatch.setattr(time, "monotonic", lambda minutes=minutes: now_s + 61 * minutes)
+        known.learn(str(folder), folder.stat().st_dev)
+        assert known.without(f"{folder}/nothing", HOST) is not None
+    assert _descriptors() <= before
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_another_folder_under_the_name_is_not_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
