@@ -167,6 +167,8 @@ def _undeclared(name: str, schema: Mapping[str, JSON]) -> str:
 
 def _unusable(inputs: dict[Any, JSON]) -> list[str]:
     """Give what in `inputs` could not be stored or passed to any program."""
+    if _is_plain(inputs):
+        return []
     advice = "put the data into a file and give its path"
     if json_schema.depth_exceeds(inputs, MAX_DEPTH + 1):
         return [f"inputs are nested deeper than {MAX_DEPTH} levels; {advice}"]
@@ -175,6 +177,24 @@ def _unusable(inputs: dict[Any, JSON]) -> list[str]:
         return found[: json_schema.MAX_FINDINGS]
     size = len(json.dumps(inputs, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
     return [f"inputs take {size} bytes, more than {MAX_BYTES}; {advice}"] if size > MAX_BYTES else []
+
+
+def _is_plain(inputs: dict[Any, JSON]) -> bool:
+    """Whether all of them are short ASCII texts and numbers without anything odd: what most are, told at a look. False
+    says nothing."""
+    longest = 0
+    for name, value in inputs.items():
+        if type(name) is not str or not name.isascii() or "\0" in name:
+            return False
+        if type(value) is str:
+            if not value.isascii() or "\0" in value:
+                return False
+            longest += len(value)
+        elif value is not None and type(value) is not bool and (type(value) is not int or abs(value) >= 2**53):
+            return False
+        longest += len(name) + 32
+    # In JSON a character may take six.
+    return longest * 6 <= MAX_BYTES
 
 
 def _bad_values(value: JSON, where: str) -> Iterator[tuple[str, str]]:

@@ -116,8 +116,19 @@ def combine(results: Iterable[ProofResult]) -> Verdict:
 
 def small(evidence: Mapping[str, JSON]) -> dict[str, JSON]:
     """Give the evidence as plain JSON within the caps above; what is not JSON becomes text, cuts show."""
+    if len(evidence) <= MAX_MEMBERS and all(_is_short(name) and _is_small(value) for name, value in evidence.items()):
+        # Nearly all of it is: a few short texts and numbers.
+        return dict(evidence)
     kept: dict[str, JSON] = _Cutter().cut(evidence, MAX_DEPTH)
     return kept
+
+
+def _is_short(value: object) -> bool:
+    return type(value) is str and len(value) <= MAX_TEXT and value.isascii()
+
+
+def _is_small(value: JSON) -> bool:
+    return _is_short(value) or value is None or type(value) is bool or (type(value) is int and abs(value) < 2**63)
 
 
 class _Cutter:

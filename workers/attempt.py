@@ -176,6 +176,9 @@ class Attempts:
     ) -> Generator[Wait, bool, Stop | None]:
         """Waits until it ended by itself, or says why it must be ended. Sleeps until it could have stalled, no less.
         `rest_s`: what its budget leaves it."""
+        if running.wait_ended(0):
+            # To wait for it would hand it to another thread.
+            return None
         now_s = self.clock.boottime()
         late: Stop = "timeout" if rest_s is None or rest_s >= spec.timeout_s else "budget"
         deadline_s = now_s + (spec.timeout_s if late == "timeout" else rest_s or 0.0)
@@ -246,7 +249,8 @@ class Attempts:
         """Claim, failure, or a stop of ours: which one it was decides what is written."""
         if self.spending:
             self.spending.ended(held, end)
-        outcome = ending.of(replace(end, at=self.clock.wall().timestamp()), spec)
+        # Only words of commands name a time of day that nobody has worked out yet.
+        outcome = ending.of(end if spec.kind == "function" else replace(end, at=self.clock.wall().timestamp()), spec)
         if self.spending and isinstance(outcome, Failure):
             outcome = self.spending.named(held, outcome)
         if (end.killed_by or isinstance(outcome, Failure)) and self._found(held, spec):

@@ -33,6 +33,7 @@ UNLEASED: Final = frozenset({"cancel", "ask_cancel", "replay", "replay_after", "
 LEASED: Final = frozenset(
     {"trial", "baseline", "start", "claim", "verify", "finish_unproven", "found", "give_back", "hold", "cancel"}
 )
+_OF_HOLDERS: Final = LEASED | {"failed", "lost"}
 #: Seconds for which a damaged key may keep who settles waiting: a slot that waited for ever would be lost to others.
 DAMAGED_S: Final = 30.0
 
@@ -87,22 +88,24 @@ class Door:
 
         Settled(ok=False) means that the lease is not ours any more: nothing was written but the refusal.
         """
-        steps: list[Step] = []
-        at = lease
         for each in (*before, event):
-            if each.name not in LEASED | {"failed", "lost"}:
+            if each.name not in _OF_HOLDERS:
                 why = f"{each.name} is no event of a lease's holder"
                 return self._refuse(lease.task, each.name, each.who, why, give_up)
-            decision = self._decided(at.task, each, lease.admission is not None)
-            to = lifecycle.next_state(at.task.state, decision.event)
-            if to is None:
-                why = f"the table has no {decision.event} from {at.task.state}"
-                return self._refuse(at.task, decision.event, each.who, why, give_up)
-            if each is event:
-                move = self._move(at.task, each, decision, to, at, steps)
-            else:
-                steps.append(step(at.task, each, to, self._ago_ms(each)))
-                at = _moved(at, each, to)
+        states = [lease.task.state]
+        for each in before:
+            after = lifecycle.next_state(states[-1], each.name)
+            if after is None:
+                return self._not_in_table(lease.task, states[-1], each.name, each.who, give_up)
+            states.append(after)
+        at = self.foreseen(lease, before) if before else lease
+        decision = self._decided(at.task, event, lease.admission is not None)
+        to = lifecycle.next_state(at.task.state, decision.event)
+        if to is None:
+            return self._not_in_table(at.task, at.task.state, decision.event, event.who, give_up)
+        well = to in lifecycle.SUCCESS
+        steps = [step(states[i], each, states[i + 1], self._ago_ms(each), well) for i, each in enumerate(before)]
+        move = self._move(at.task, event, decision, to, at, steps)
         written = self._write(move, give_up, wish() if move.owner else None)
         if written.outcome == "cancel_asked":
             # Asked since this lease's fields were read: decide once more, knowing of it.
@@ -120,11 +123,12 @@ class Door:
 
     def foreseen(self, lease: Lease, events: Sequence[Event], now_ms: int | None = None) -> Lease:
         """The lease once these events of its holder are written, none of which ends it. `now_ms`: when they are."""
+        fields: dict[str, Any] = {"state": lease.task.state}
         for each in events:
-            to = lifecycle.next_state(lease.task.state, each.name)
+            fields["state"] = lifecycle.next_state(fields["state"], each.name) or fields["state"]
             started_ms = None if now_ms is None else now_ms - self._ago_ms(each)
-            lease = _moved(lease, each, to or lease.task.state, started_ms)
-        return lease
+            fields.update(_moved(each, started_ms))
+        return lease.moved(fields)
 
     def _ago_ms(self, event: Event) -> int:
         """Milliseconds since it happened; rounded so that it never seems to have been earlier than it was."""
@@ -235,9 +239,6 @@ class Door:
         drop = [*stale(task.state, fields, to), *budget.forgotten(event.name, event.fields)]
         patch = patch_at_end(decision, event, failure) if ends else patch_within(event, ago_ms)
         fields, drop, patch = together(steps, fields, drop, patch)
-        if to in lifecycle.SUCCESS:
-            # Nobody compares with how the world was before: the task never runs again.
-            fields.pop("baseline", None)
         now = self._clock.wall()
         replay = decision.event in lifecycle.REPLAYS
         return Move(
@@ -309,6 +310,9 @@ class Door:
         self._record(task, name, who, why, give_up, request)
         return Settled(False, task.state, name, why)
 
+    def _not_in_table(self, task: Task, state: str, name: str, who: str, give_up: Callable[[], bool]) -> Settled:
+        return self._refuse(replace(task, state=state), name, who, f"the table has no {name} from {state}", give_up)
+
     def _record(
         self, task: Task, name: str, who: str, why: str, give_up: Callable[[], bool], request: str = ""
     ) -> None:
@@ -324,16 +328,16 @@ def _not_awaited(written: Written) -> str:
     return f"task {written.other}, which goes before it, is {written.state}; replay that one first"
 
 
-def _moved(lease: Lease, event: Event, to: str, started_ms: int | None = None) -> Lease:
-    """The lease with what `event` writes of its task."""
-    fields: dict[str, Any] = {"state": to}
+def _moved(event: Event, started_ms: int | None) -> dict[str, Any]:
+    """What `event` writes of its task, beside its state."""
     match event.name:
         case "claim":
-            fields["claim"] = event.claim
+            return {"claim": event.claim}
         case "start":
-            fields |= {"pickups": 0, "started_at": started_ms}
+            return {"pickups": 0, "started_at": started_ms}
         case "trial":
-            fields["trial"] = True
+            return {"trial": True}
         case "baseline":
-            fields["baseline"] = dict(event.fields)
-    return lease.moved(fields)
+            return {"baseline": dict(event.fields)}
+        case _:
+            return {}

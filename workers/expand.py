@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -95,7 +95,7 @@ class Expander:
                 cwd=cwd if cwd == mine.work else str(mine.workdir / cwd),
                 stdin=None if spec.stdin is None else placeholders.expand(spec.stdin, values),
                 proofs=tuple(
-                    replace(proof, options=placeholders.expand_options(proof.options, values, natives))
+                    Proof(proof.kind, placeholders.expand_options(proof.options, values, natives), proof.must_change)
                     for proof in spec.proofs
                 ),
                 make_env=lambda: self._env(task, spec, mine, repair) | own,

@@ -43,11 +43,12 @@ class Step(NamedTuple):
         return self.ago_ms, self.event, self.to, self.reason[:500], ""
 
 
-def step(task: Task, event: Event, to: str, ago_ms: int) -> Step:
-    """Of an event of the holder that does not end the lease."""
-    fields = facts_of(event.name, event, ago_ms)
-    drop = stale(task.state, fields, to)
-    return Step(task.state, event.name, to, event.reason, ago_ms, fields, drop, patch_within(event, ago_ms))
+def step(source: str, event: Event, to: str, ago_ms: int, well: bool) -> Step:
+    """Of an event of the holder that does not end the lease. `well`: what follows ends the task in success, which never
+    runs again, so that nobody compares with how the world was before it."""
+    fields = {} if well and event.name == "baseline" else facts_of(event.name, event, ago_ms)
+    drop = stale(source, fields, to)
+    return Step(source, event.name, to, event.reason, ago_ms, fields, drop, patch_within(event, ago_ms))
 
 
 def together(

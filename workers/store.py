@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -179,13 +179,12 @@ class Store:
             return Written(word, state=answer[1].decode(), fence=answer[2].decode())
         if word in {"unknown", "ended", "met"}:
             return Written(word, state=answer[-1].decode(), other=answer[1].decode())
-        written = Written(word, now=int(answer[1]) if len(answer) > 1 else 0)
-        if len(answer) > 3:
-            written = replace(written, gate=Change.parse(answer[3]))
+        following = None
         if wish and len(answer) > 2 and answer[2]:
             with suppress(StaleOwner, UnreadableRow):
-                return replace(written, next=self._granted(wish, answer[2]))
-        return written
+                following = self._granted(wish, answer[2])
+        gate = Change.parse(answer[3]) if len(answer) > 3 else None
+        return Written(word, now=int(answer[1]) if len(answer) > 1 else 0, next=following, gate=gate)
 
     def set_aside(self, task_id: str, owner: str, queue: str, reason: str) -> None:
         """Takes a task whose row nobody can read out of its lease and off all times; it stands among the strays."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofq.policies.verdict import MAX_TEXT, OUTCOMES, ProofResult, Verdict, combine, small
+from proofq.policies.verdict import MAX_DEPTH, MAX_TEXT, OUTCOMES, ProofResult, Verdict, _Cutter, combine, small
 
 ANYTHING = st.recursive(
     st.none()
@@ -107,6 +107,12 @@ def test_evidence_is_always_small_plain_json(evidence: dict[str, Any]) -> None:
     kept = small(evidence)
     text = json.dumps(kept, allow_nan=False, ensure_ascii=False).encode("utf-8")
     assert len(text) < 256 * 1024
+
+
+@given(st.dictionaries(st.text(max_size=5), ANYTHING, max_size=5))
+def test_evidence_that_is_small_already_stays_as_it_is(evidence: dict[str, Any]) -> None:
+    """Told at a look, it is what cutting would give."""
+    assert json.dumps(small(evidence)) == json.dumps(_Cutter().cut(evidence, MAX_DEPTH))
 
 
 def test_evidence_is_cut_visibly() -> None:
