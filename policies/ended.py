@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies.failure import Failure
+from proofq.policies.fast_dataclass import fast_dataclass
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Ending:
     """How a first process ended.
 
@@ -43,7 +43,7 @@ class Ending:
         return self.output_tail.removesuffix(self.stderr_tail), self.stderr_tail
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Claim:
     """What the attempt says of itself. Never believed."""
 

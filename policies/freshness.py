@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from proofq.policies.agent import JSON
+from proofq.policies.fast_dataclass import fast_dataclass
 
 #: What stands under a path. Only "file" can prove anything.
 FileKind = Literal["absent", "file", "symlink", "directory", "fifo", "socket", "device", "unknown"]
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class FileRecord:
     """What stood under a path at one instant. Times are ns since the epoch, by the file system's clock."""
 
@@ -54,7 +55,7 @@ class FileRecord:
 _FIELDS = frozenset(each.name for each in fields(FileRecord))
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Fresh:
     """This task wrote the file. `why` says by which part of the rule."""
 

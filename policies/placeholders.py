@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -154,8 +155,13 @@ def unknown(used: Iterable[str], inputs: Iterable[str]) -> list[str]:
     return sorted(set(used) - set(inputs) - BUILTIN)
 
 
-def _tokens(template: str) -> Iterator[tuple[str, str | None]]:
-    """Yield (literal text, None) and ("", name) in order."""
+@lru_cache(maxsize=1024)
+def _tokens(template: str) -> tuple[tuple[str, str | None], ...]:
+    """(literal text, None) and ("", name) in order."""
+    return tuple(_each_token(template))
+
+
+def _each_token(template: str) -> Iterator[tuple[str, str | None]]:
     at = 0
     for match in _TOKEN.finditer(template):
         if match.start() > at:
@@ -185,7 +191,7 @@ def _expand_tree(value: JSON, values: Mapping[str, JSON]) -> JSON:
 
 def _expand_native(value: JSON, values: Mapping[str, JSON]) -> JSON:
     if isinstance(value, str):
-        tokens = list(_tokens(value))
+        tokens = _tokens(value)
         name = tokens[0][1] if len(tokens) == 1 else None
         return values[name] if name is not None and name in values else expand(value, values)
     if isinstance(value, dict):

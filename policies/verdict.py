@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias, get_args
+
+from proofq.policies.fast_dataclass import fast_dataclass
 
 JSON: TypeAlias = Any
 Outcome = Literal["verified", "unverified", "cannot_tell"]
@@ -27,7 +29,7 @@ MAX_DEPTH = 5
 MAX_VALUES = 64
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ProofResult:
     """What one proof found. `class_` matters only where the outcome is `unverified`."""
 
@@ -58,7 +60,7 @@ class ProofResult:
         return cls(kind=str(data.get("kind")), outcome=outcome, evidence=dict(evidence), class_=class_)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Verdict:
     """What all proofs of an attempt found together, in the order they were declared."""
 

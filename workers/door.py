@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from proofq.policies import budget, lifecycle, settlement
 from proofq.policies.failure import Failure
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.settlement import Decision, Limits
 from proofq.workers import rq_view
 from proofq.workers.event import Event as Event
@@ -38,7 +39,7 @@ _OF_HOLDERS: Final = LEASED | {"failed", "lost"}
 DAMAGED_S: Final = 30.0
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Settled:
     """What the door did. `ok`: the event is written; otherwise `state` is where the task stands and `reason` says why
     it was refused. `lease` carries the task's new fields where it is still held; `next` is the task that the slot got

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from proofq.policies.agent import JSON
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.freshness import FileRecord, born_since
 from proofq.workers import regular_file, statx
 from proofq.workers.clock import earliest_stamp_ns, latest_stamp_ns
@@ -38,7 +39,7 @@ _READ_TRIES = 3
 Source: TypeAlias = Literal["file system", "kernel", "raised", "host"]
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class FileBaseline:
     """A file before the task's first attempt on one host."""
 

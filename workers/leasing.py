@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from proofq.policies import lifecycle
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.gate import Admission
 from proofq.workers import rq_view
 from proofq.workers.clock import Clock
@@ -26,7 +26,7 @@ class StaleOwner(Exception):
     """An owner that is buried, forgotten or late with its beat asked for a lease."""
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Wish:
     """The next task of that one of `queues` whose turn it is, for a slot of `owner`; `who` and `host` are its worker's.
 

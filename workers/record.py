@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proofq.policies.failure import Failure
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.gate import Admission
 from proofq.policies.lifecycle import STATES
 from proofq.policies.settlement import TaskFacts
@@ -31,7 +32,7 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Task:
     """The current fields of one task. Times are epoch milliseconds of the Redis server.
 
@@ -143,7 +144,7 @@ class Task:
             raise ValueError(f"the row of task {task_id} cannot be read: {problem!r:.200}") from problem
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Lease:
     """The right to settle one attempt: the task as it was granted, and the fence that every write is compared with.
 

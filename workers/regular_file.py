@@ -6,9 +6,9 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import Final
 
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.freshness import FileKind, FileRecord
 from proofq.workers import statx
 
@@ -30,7 +30,7 @@ class Changing(Unreachable):
     """The file was written, cut or replaced while it was read."""
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Content:
     """What was read. For anything but a regular file only `record.kind` says something."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from proofq.policies import lifecycle
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.workers import keys, packed, plan, rq_view
 from proofq.workers.census import Census
 from proofq.workers.clock import Clock
@@ -52,7 +53,7 @@ class Birth:
     result: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Move:
     """One transition, ready to be written: see settling.lua for each member. `source` is the state it starts from."""
 
@@ -85,7 +86,7 @@ class Move:
     through: Sequence[tuple[int, str, str, str, str]] = ()
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Written:
     """What became of a Move: done or already (it is written), changed (somebody else moved it), missing,
     cancel_asked (nothing is written, since somebody asked for its cancel meanwhile), or what forbids to wait for

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from proofq.policies.agent import JSON, Proof
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.verdict import MAX_TEXT, ProofResult, Verdict, combine
 from proofq.workers import file_baseline, file_proof
 from proofq.workers.file_baseline import FileBaseline
@@ -53,7 +54,7 @@ class Question:
     started_at: str | None = None
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Baseline:
     """How the proofs' targets were before the attempt.
 
