@@ -73,8 +73,8 @@ _kernel_clock = KernelClock()
 def take(path: str, host: str, since_ns: int | None = None) -> FileBaseline:
     """Record the file and make the marker. What `ticks` says of it must be awaited before an agent starts.
 
-    `since_ns`: when the task's first attempt on this host was leased, by `Clock.stamp_ns`; a file that was born later
-    is recorded as not there, as it was by then.
+    `since_ns`: when an earlier attempt was leased of which no record was kept, by `Clock.stamp_ns`; a file that was
+    born later is recorded as not there, as it was by then.
 
     Raises regular_file.BadPath, and regular_file.Unreachable where the file cannot be looked at or its file
     system's clock stands still. Leaves nothing behind.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from proofq.workers.clock import iso
 from proofq.workers.expand import Expanded, Expander, Unfit
 from proofq.workers.prover import Before
 from proofq.workers.record import Task
-from proofq.workers.verify import Question, Verifier
+from proofq.workers.verify import Question, Verifier, paths_of
 
 
 class LocalProver:
@@ -32,7 +33,7 @@ class LocalProver:
             question = _question(task, self._expander.expand(task, spec))
         except Unfit as problem:
             raise AttemptFailed(problem.failure) from problem
-        found = self._verifier.baseline(question, spec.proof_timeout_s, partial(_since_ns, task, attempts))
+        found = self._verifier.baseline(question, spec.proof_timeout_s, partial(self._since_ns, task, spec, attempts))
         if found.outcome == "ready":
             return Before(found.record, found.tells_again)
         if found.outcome == "cannot_tell":
@@ -50,13 +51,26 @@ class LocalProver:
     def close(self) -> None:
         self._verifier.close()
 
+    def _since_ns(
+        self, task: Task, spec: AgentSpec, attempts: Callable[[], Sequence[Mapping[str, Any]]], path: str
+    ) -> int | None:
+        """When the first of those attempts was leased that had this path and of which nobody lived to write anything,
+        by the clock of the task's host, where they were; None where there is none."""
+        if task.attempt == 1:
+            return None
+        unseen = [each for each in attempts() if each["n"] < task.attempt and _is_unseen(each, task.host)]
+        had_it = (each for each in unseen if path in self._paths(replace(task, attempt=each["n"]), spec))
+        return min((int(each["stamp_ns"]) for each in had_it), default=None)
 
-def _since_ns(task: Task, attempts: Callable[[], Sequence[Mapping[str, Any]]]) -> int | None:
-    """When an earlier attempt was leased on the task's host first, by that host's clock; None for none that says so."""
-    if task.attempt == 1:
-        return None
-    earlier = (each for each in attempts() if each["n"] < task.attempt and each.get("host") == task.host)
-    return min((int(each["stamp_ns"]) for each in earlier if "stamp_ns" in each), default=None)
+    def _paths(self, task: Task, spec: AgentSpec) -> set[str]:
+        return paths_of(_question(task, self._expander.expand(task, spec)))
+
+
+def _is_unseen(attempt: Mapping[str, Any], host: str) -> bool:
+    """Whether an agent may have worked in it on this host without any trace: all other ends are written with how the
+    world was before, and who failed before that was looked at has started nothing."""
+    lost = attempt.get("outcome") == "lost" and "started_at" not in attempt
+    return lost and attempt.get("host") == host and "stamp_ns" in attempt
 
 
 def _question(task: Task, expanded: Expanded) -> Question:

@@ -91,17 +91,17 @@ class Verifier:
         self._folders = KnownFolders()
 
     def baseline(
-        self, question: Question, timeout_s: float, since_ns: Callable[[], int | None] = lambda: None
+        self, question: Question, timeout_s: float, since_ns: Callable[[str], int | None] = lambda _: None
     ) -> Baseline:
         """Record what no earlier attempt has recorded, and see that what must change does not hold yet.
 
         To be asked before every attempt, since its paths may be its own; the agent may start once it is
-        `ready`. `timeout_s` bounds each proof. `since_ns`: when an earlier attempt was leased on this host first, by
-        `Clock.stamp_ns`, whose record nobody lived to keep; asked where that may be.
+        `ready`. `timeout_s` bounds each proof. `since_ns`: of a path, when an attempt was leased on this host
+        first whose record of it nobody lived to keep, by `Clock.stamp_ns`; asked where a file is there.
         """
         proofs = _absolute(question)
         record = _Record(question.record)
-        record.keep_files({str(proof.options.get("path", "")) for proof in proofs})
+        record.keep_files(_paths(proofs))
         try:
             for index, proof in enumerate(proofs):
                 problem = self._record_file(proof, record, timeout_s, since_ns) if proof.kind == "file" else None
@@ -135,7 +135,7 @@ class Verifier:
     # --- before ---
 
     def _record_file(
-        self, proof: Proof, record: _Record, timeout_s: float, since_ns: Callable[[], int | None]
+        self, proof: Proof, record: _Record, timeout_s: float, since_ns: Callable[[str], int | None]
     ) -> Baseline | None:
         path = str(proof.options.get("path", ""))
         if record.file(path, self._host) is not None:
@@ -147,7 +147,7 @@ class Verifier:
         request = {"op": "baseline", "path": path, "host": self._host}
         answer = self._pool.ask(request, timeout_s)
         if "baseline" in answer and answer["baseline"]["record"]["kind"] == "file":
-            first_ns = since_ns()
+            first_ns = since_ns(path)
             if first_ns is not None:
                 answer = self._pool.ask({**request, "since_ns": first_ns}, timeout_s)
         if "baseline" in answer:
@@ -282,6 +282,15 @@ class _Record:
     def put_look(self, index: int) -> None:
         self.data["looked"].append(index)
         self.tells_again = False
+
+
+def paths_of(question: Question) -> set[str]:
+    """What its proofs may have a record of, as `since_ns` is given it."""
+    return _paths(_absolute(question))
+
+
+def _paths(proofs: Sequence[Proof]) -> set[str]:
+    return {str(proof.options.get("path", "")) for proof in proofs}
 
 
 def _absolute(question: Question) -> list[Proof]:

@@ -144,7 +144,7 @@ def test_a_record_that_nobody_kept_is_told_again(warm: tuple[Verifier, VerifierP
     await_ticks(one.baseline(question, 20).record, HOST)
     for name in ("new", "old"):
         (folder / name).write_text(name)
-    again = one.baseline(question, 20, lambda: since_ns)
+    again = one.baseline(question, 20, lambda _: since_ns)
     assert [each["record"]["kind"] for each in again.record["files"]] == ["absent", "file"]
     assert [each["marker_ctime_ns"] == since_ns for each in again.record["files"]] == [True, False]
     await_ticks(again.record, HOST)
