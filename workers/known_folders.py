@@ -3,7 +3,8 @@
 A file system that hangs keeps whoever looks at it, and cannot be told beforehand. So a verifier, which may be killed,
 looks first: for a minute after it has come back from a folder that the kernel of this host stamps, what stands on its
 file system is looked for here. Nobody leaves that on the way, follows a link or reads more than a small file; whatever
-is not that plain is the verifier's again.
+is not that plain is the verifier's again. Nor is anybody else waited for on the way to that folder, where an agent may
+have put a link or a mount of its own since.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import os
 import stat
 import time
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from proofq.workers import beneath, file_baseline, regular_file, statx
 from proofq.workers.clock import latest_stamp_ns
 from proofq.workers.file_baseline import FileBaseline
-from proofq.workers.regular_file import Changing, Content
+from proofq.workers.regular_file import Content, Unreachable
+from proofq.workers.statx import Object
 
 #: Most bytes that are read of a file here.
 MAX_BYTES: Final = 64 * 1024
@@ -28,27 +30,13 @@ _MOST: Final = 64
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class _Folder:
-    """One that stays open as long as somebody has it."""
+class _Folder(NamedTuple):
+    """Not kept open: nobody could unmount its file system."""
 
-    def __init__(self, name: str, device: int, until_s: float) -> None:
-        """Raises OSError, and `_Unknown` where it is on another device."""
-        self.name = name
-        self.prefix = name if name == "/" else f"{name}/"
-        self.until_s = until_s
-        self.descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        seen = os.fstat(self.descriptor)
-        if seen.st_dev != device:
-            raise _Unknown
-        self.device, self.inode = seen.st_dev, seen.st_ino
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-    def find(self, path: str) -> int | None:
-        """As `beneath.find`, of an absolute path in it."""
-        return beneath.find(self.descriptor, path[len(self.prefix) :] or ".")
+    name: str
+    prefix: str
+    seen: Object
+    until_s: float
 
 
 class _Unknown(Exception):
@@ -65,60 +53,81 @@ class KnownFolders:
     def learn(self, folder: str, device: int) -> None:
         """A verifier has just seen that the kernel stamps what is made in a folder of this device."""
         now_s = time.monotonic()
-        known = [one for one in self._folders if one.until_s > now_s]
-        if any(f"{folder}/".startswith(one.prefix) and one.device == device for one in known):
-            return
         with suppress(_Unknown, OSError, ValueError):
-            known.append(_Folder(_top_of(folder, device), device, now_s + _KNOWN_S))
-            self._folders = tuple(sorted(known[-_MOST:], key=lambda one: len(one.name), reverse=True))
+            if self._reaches(folder):
+                return
+            top = _top_of(folder, device)
+            seen = _seen(top)
+            if seen.device == device:
+                known = [one for one in self._folders if one.until_s > now_s][-_MOST + 1 :]
+                known.append(_Folder(top, top if top == "/" else f"{top}/", seen, now_s + _KNOWN_S))
+                self._folders = tuple(sorted(known, key=lambda one: len(one.name), reverse=True))
 
     def without(self, path: str, host: str) -> FileBaseline | None:
         """The baseline of a path under which nothing stands; None where a verifier must say."""
-        try:
-            folder = self._above(path)
+        with suppress(_Unknown, OSError, ValueError), self._above(path) as (at, below, folder):
             marker_ns = latest_stamp_ns()
-            found = folder.find(path)
-        except (_Unknown, OSError, ValueError):
-            return None
-        if found is None:
-            return file_baseline.absent(path, host, marker_ns, folder.name, folder.device)
-        os.close(found)
+            found = beneath.find(at, below)
+            if found is None:
+                return file_baseline.absent(path, host, marker_ns, folder.name, folder.seen.device)
+            os.close(found)
         return None
 
     def read(self, path: str, needle: bytes) -> Content | None:
         """As `regular_file.read`, of a small file that nobody is writing; None where a verifier must say."""
-        try:
-            found = self._above(path).find(path)
-            if found is None:
-                return None
-            try:
-                return _read_found(found, needle)
-            finally:
-                os.close(found)
-        except (_Unknown, OSError, ValueError, Changing):
-            return None
+        with suppress(_Unknown, OSError, ValueError, Unreachable), self._above(path) as (at, below, _):
+            found = beneath.find(at, below)
+            if found is not None:
+                try:
+                    return _read_found(found, needle)
+                finally:
+                    os.close(found)
+        return None
 
-    def _above(self, path: str) -> _Folder:
-        """The nearest known folder that the path is in."""
+    def _reaches(self, folder: str) -> bool:
+        with suppress(_Unknown, OSError), self._above(f"{folder.rstrip('/')}/.") as (at, below, _):
+            return _leads_to(at, below)
+        return False
+
+    def _above(self, path: str) -> _Opened:
+        """The nearest known folder that the path is in, open for as long as it is used, with what is below it."""
         now_s = time.monotonic()
         for one in self._folders:
             if path.startswith(one.prefix) and one.until_s > now_s:
-                seen = statx.of_path(one.name)
-                if (seen.st_dev, seen.st_ino) == (one.device, one.inode):
-                    return one
-                self._folders = tuple(each for each in self._folders if each is not one)
-                break
+                return _Opened(self._checked(one), path[len(one.prefix) :], one)
+        raise _Unknown
+
+    def _checked(self, one: _Folder) -> int:
+        opened = _open(one.name)
+        try:
+            if statx.remembered(opened) == one.seen:
+                return opened
+        except OSError:
+            pass
+        os.close(opened)
+        self._folders = tuple(each for each in self._folders if each is not one)
         raise _Unknown
 
 
+class _Opened:
+    def __init__(self, descriptor: int, below: str, folder: _Folder) -> None:
+        self._descriptor = descriptor
+        self._said = descriptor, below, folder
+
+    def __enter__(self) -> tuple[int, str, _Folder]:
+        return self._said
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
 def _read_found(found: int, needle: bytes) -> Content | None:
-    seen = os.fstat(found)
-    if not stat.S_ISREG(seen.st_mode) or seen.st_size > MAX_BYTES:
+    if not stat.S_ISREG(os.fstat(found).st_mode):
         return None
     # The very file that was found, whatever stands under its name by now.
     file = os.open(f"/proc/self/fd/{found}", _READ)
     try:
-        return regular_file.read_open(file, needle, 0, network=False)
+        return regular_file.read_open(file, needle, 0, network=False, most_bytes=MAX_BYTES)
     finally:
         os.close(file)
 
@@ -126,14 +135,39 @@ def _read_found(found: int, needle: bytes) -> Content | None:
 def _top_of(folder: str, device: int) -> str:
     """The highest folder above this one from which it is reached without leaving the file system."""
     top = above = folder
-    while statx.of_path(above).st_dev == device:
-        top = above
-        if top == "/":
-            break
-        above = top.rpartition("/")[0] or "/"
-    with suppress(_Unknown, OSError):
-        found = _Folder(top, device, 0.0).find(folder)
-        if found is not None:
-            os.close(found)
-            return top
+    with suppress(OSError):
+        while _seen(above).device == device:
+            top = above
+            if top == "/":
+                break
+            above = top.rpartition("/")[0] or "/"
+        opened = _open(top)
+        try:
+            if _leads_to(opened, f"{folder[len(top.rstrip('/')) + 1 :] or '.'}/."):
+                return top
+        finally:
+            os.close(opened)
     return folder
+
+
+def _leads_to(opened: int, below: str) -> bool:
+    """Whether a folder is found from one above it, and is no link. Raises OSError where it is not."""
+    found = beneath.find(opened, below)
+    if found is not None:
+        os.close(found)
+    return found is not None
+
+
+def _seen(folder: str) -> Object:
+    opened = _open(folder)
+    try:
+        return statx.remembered(opened)
+    finally:
+        os.close(opened)
+
+
+def _open(folder: str) -> int:
+    opened = beneath.folder(folder)
+    if opened is None:
+        raise FileNotFoundError(folder)
+    return opened

@@ -6,9 +6,9 @@ import errno
 import hashlib
 import os
 import stat
+from dataclasses import dataclass
 from typing import Final
 
-from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.freshness import FileKind, FileRecord
 from proofq.workers import statx
 
@@ -30,7 +30,11 @@ class Changing(Unreachable):
     """The file was written, cut or replaced while it was read."""
 
 
-@fast_dataclass(frozen=True)
+class TooLong(Unreachable):
+    """It has more bytes than were to be read."""
+
+
+@dataclass(frozen=True)
 class Content:
     """What was read. For anything but a regular file only `record.kind` says something."""
 
@@ -95,11 +99,16 @@ def _open(path: str) -> int | FileKind:
         return "absent"
 
 
-def read_open(descriptor: int, needle: bytes, keep_bytes: int, *, network: bool) -> Content:
-    """The same of a file that is open already. Raises Changing, OSError."""
+def read_open(
+    descriptor: int, needle: bytes, keep_bytes: int, *, network: bool, most_bytes: int | None = None
+) -> Content:
+    """The same of a file that is open already. Raises Changing, OSError, and TooLong where it has more than
+    `most_bytes` (default: any number may be read)."""
     start = statx.status(descriptor)
     if start.kind != "file":
         return Content(FileRecord(start.kind))
+    if most_bytes is not None and start.size > most_bytes:
+        raise TooLong(f"longer than {most_bytes} bytes")
     digest, search = hashlib.sha256(), _Search(needle)
     kept = bytearray() if 0 < start.size <= keep_bytes else None
     total = 0

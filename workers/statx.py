@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import struct
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from proofq.policies.freshness import FileKind
 
 _AT_EMPTY_PATH = 0x1000
+_AT_STATX_DONT_SYNC = 0x4000
 _BASIC_STATS_AND_BTIME = 0x7FF | 0x800
 _STATX_BTIME = 0x800
 _PER_S = 1_000_000_000
@@ -18,6 +20,9 @@ _PER_S = 1_000_000_000
 # The fields of struct statx that are wanted, at the offsets that the kernel's ABI fixes: mask, mode, inode, size, and
 # birth, change and modification time as seconds and nanoseconds, and the device.
 _FIELDS = struct.Struct("=I 24x H 2x QQ 32x qI 4x qI 4x qI 12x II")
+_STATX_INO = 0x100
+#: The inode and the device alone.
+_OBJECT = struct.Struct("=32x Q 96x II")
 _STATX_BYTES = 256
 _Buffer = ctypes.c_char * _STATX_BYTES
 
@@ -62,14 +67,39 @@ class Status(NamedTuple):
         return kind_of(self.mode)
 
 
+class Object(NamedTuple):
+    """Whatever it is that stands there, among all that live on this host at the same time."""
+
+    inode: int
+    major: int
+    minor: int
+
+    @property
+    def device(self) -> int:
+        return os.makedev(self.major, self.minor)
+
+
 def status(descriptor: int) -> Status:
     """Ask the kernel about an open file. Raises OSError."""
-    if _statx is None:
-        return _without_birth(os.fstat(descriptor))
+    # Old kernels, seccomp filters and some FUSE servers have no statx; what fstat says they all know.
+    return _status(descriptor) or _without_birth(os.fstat(descriptor))
+
+
+def remembered(descriptor: int) -> Object:
+    """Which one an open file is, by what the kernel remembers: no server or daemon is asked and waited for.
+
+    Raises OSError, also where the kernel has no such call or forbids it.
+    """
     buffer = _Buffer()
-    if _statx(descriptor, b"", _AT_EMPTY_PATH, _BASIC_STATS_AND_BTIME, buffer) != 0:
-        # Old kernels, seccomp filters and some FUSE servers have no statx; what fstat says they all know.
-        return _without_birth(os.fstat(descriptor))
+    if _statx is None or _statx(descriptor, b"", _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, _STATX_INO, buffer) != 0:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return Object(*_OBJECT.unpack_from(buffer))
+
+
+def _status(descriptor: int) -> Status | None:
+    buffer = _Buffer()
+    if _statx is None or _statx(descriptor, b"", _AT_EMPTY_PATH, _BASIC_STATS_AND_BTIME, buffer) != 0:
+        return None
     mask, mode, inode, size, born_s, born_ns, changed_s, changed_ns, modified_s, modified_ns, major, minor = (
         _FIELDS.unpack_from(buffer)
     )

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from proofq.workers import file_baseline, known_folders
+from proofq.workers import beneath, file_baseline, known_folders
 from proofq.workers.known_folders import MAX_BYTES, KnownFolders
-from tests.files import HOST, folder
+from tests.files import FOLDERS, HOST, folder
 
 __all__ = ["folder"]
 
+#: Mounts a file system of a kind, with options, in a process with mounts of its own.
+Mount: TypeAlias = Callable[[Path, str, str], None]
+#: Seconds after which who looks counts as hanging.
+WITHIN_S = 20.0
 _CLONE_NEWNS = 0x00020000
 _MS_PRIVATE_AND_ALL_BELOW = 0x40000 | 0x4000
 
@@ -109,10 +116,18 @@ def _dangling(folder: Path) -> str:
     return "link/out"
 
 
-@pytest.mark.parametrize(
-    "made",
-    [_linked, _below_a_link, _fifo, _directory, _long, _below_a_file, _no_path, _too_long, _dangling],
-)
+ODD = [_linked, _below_a_link, _fifo, _directory, _long, _below_a_file, _no_path, _too_long, _dangling]
+
+
+def _in_a_folder_of_its_own(made: Callable[[Path], str]) -> Callable[[Path], str]:
+    def make(folder: Path) -> str:
+        folder.mkdir()
+        return f"{folder.name}/{made(folder)}"
+
+    return make
+
+
+@pytest.mark.parametrize("made", ODD)
 def test_all_else_is_a_verifiers_to_look_at(known: KnownFolders, folder: Path, made: Callable[[Path], str]) -> None:
     """Nothing is followed, nothing is waited for, and nothing of it is called absent."""
     path = f"{folder}/{made(folder)}"
@@ -128,59 +143,127 @@ def test_what_only_others_may_read_is_left_to_who_says_so(known: KnownFolders, f
     assert (known.read(str(path), b"") is None) == (os.geteuid() != 0)
 
 
-def test_no_other_file_system_is_entered(folder: Path) -> None:
+def test_no_other_file_system_is_entered(known: KnownFolders, folder: Path) -> None:
     """A mount in the way, in a process with mounts of its own: it may be one that hangs."""
     (folder / "mount").mkdir()
     path = str(folder / "mount" / "out")
+    assert known.without(path, HOST) is not None
+
+    def look(mount: Mount) -> bool:
+        mount(folder / "mount", "tmpfs", "")
+        looks = [known.without(path, HOST) is None]
+        Path(path).write_text("out")
+        return all([*looks, known.read(path, b"") is None])
+
+    assert _with_mounts(look)
+
+
+def test_nobody_is_waited_for_who_never_answers(folder: Path) -> None:
+    """A link or a mount that an agent has put on the way to a known folder, and on that to its target, leads into the
+    file system of a daemon that says nothing."""
+    known, device = KnownFolders(), folder.stat().st_dev
+    real, hung, link = (folder / name for name in ("real", "hung", "link"))
+    for made in (real, hung):
+        (made / "deep").mkdir(parents=True)
+    _link(link, real)
+    known.learn(str(link), device)
+    known.learn(str(hung), device)
+    targets = [str(link / "out"), str(hung / "out"), str(hung / "deep" / "out")]
+    assert all(known.without(target, HOST) is not None for target in targets)
+
+    def look(mount: Mount) -> bool:
+        mount(hung, "fuse", f"fd={os.open('/dev/fuse', os.O_RDWR)},rootmode=40000,user_id=0,group_id=0")
+        told = [known.without(target, HOST) for target in targets[1:]]
+        for below in ("hung", "hung/deep"):
+            link.unlink()
+            link.symlink_to(folder / below)
+            told.append(known.without(targets[0], HOST))
+            known.learn(str(link), device)
+        return told == [None] * 4
+
+    assert _with_mounts(look)
+
+
+def _link(link: Path, to: Path) -> None:
+    """As a verifier leaves it that has been there: the kernel has written down that it was read, and has to no more."""
+    link.symlink_to(to)
+    file_baseline.await_tick("", link.lstat().st_ctime_ns)
+    assert link.exists()
+
+
+def _with_mounts(look: Callable[[Mount], bool]) -> bool:
+    """What it says in a process with mounts of its own; skips where they are not permitted."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         said = b"?"
         try:
             libc = ctypes.CDLL(None, use_errno=True)
-            refused = libc.unshare(_CLONE_NEWNS) or libc.mount(None, b"/", None, _MS_PRIVATE_AND_ALL_BELOW, None)
-            known = KnownFolders()
-            known.learn(str(folder), folder.stat().st_dev)
-            looks = [known.without(path, HOST) is not None]
-            if refused or libc.mount(b"tmpfs", str(folder / "mount").encode(), b"tmpfs", 0, None):
-                said = b"-"
-            else:
-                looks.append(known.without(path, HOST) is None)
-                Path(path).write_text("out")
-                looks.append(known.read(path, b"") is None)
-                said = b"y" if all(looks) else b"n"
+
+            def mount(where: Path, kind: str, options: str) -> None:
+                if libc.mount(kind.encode(), str(where).encode(), kind.encode(), 0, options.encode()):
+                    raise PermissionError
+
+            if libc.unshare(_CLONE_NEWNS) or libc.mount(None, b"/", None, _MS_PRIVATE_AND_ALL_BELOW, None):
+                raise PermissionError
+            said = b"y" if look(mount) else b"n"
+        except (FileNotFoundError, PermissionError):
+            said = b"-"
         finally:
             os.write(writing, said)
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as told:
-        said = told.read()
-    os.waitpid(pid, 0)
+    try:
+        assert select.select([reading], [], [], WITHIN_S)[0], "it hangs"
+        said = os.read(reading, 1)
+    finally:
+        os.close(reading)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     if said == b"-":
-        pytest.skip("mounts are not permitted here")
-    assert said == b"y"
+        pytest.skip("such mounts are not permitted here")
+    return said == b"y"
 
 
-def test_no_descriptor_is_left_open(known: KnownFolders, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By looks that find something, nothing, or what is a verifier's to look at; nor by folders that are forgotten."""
+def test_folders_above_are_found_though_the_kernel_forgot_them(
+    known: KnownFolders, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Name by name then; what is a link or is not there is told apart as before."""
+    found = beneath._found
+
+    def forgetful(at: int, path: bytes, how: bytes) -> int | None:
+        if how == beneath._ABOVE:
+            raise BlockingIOError
+        return found(at, path, how)
+
+    monkeypatch.setattr(beneath, "_found", forgetful)
+    path = folder / "a" / "b" / "out"
+    assert known.without(str(path), HOST) is not None
+    path.parent.mkdir(parents=True)
+    assert known.without(str(path), HOST) is not None
+    path.write_text("out")
+    assert known.without(str(path), HOST) is None
+    assert known.read(str(path), b"out") is not None
+    (folder / "link").symlink_to("a")
+    for odd in ("link/b/out", "link/b/none", "a/b/out/none", "a/../none"):
+        assert known.without(f"{folder}/{odd}", HOST) is None
+
+
+def test_no_descriptor_is_left_open(known: KnownFolders, folder: Path) -> None:
+    """Whatever was found."""
+    made = [name(folder / str(number)) for number, name in enumerate(map(_in_a_folder_of_its_own, ODD))]
     (folder / "out").write_text("out")
-    (folder / "long").write_bytes(b"x" * (MAX_BYTES + 1))
-    assert known.without(f"{folder}/nothing", HOST) is not None
-    before = _descriptors()
-    for name in ("out", "long", "nothing", "out/below", "a\0b"):
-        known.read(f"{folder}/{name}", b"")
-        known.without(f"{folder}/{name}", HOST)
-    assert _descriptors() == before
-    now_s = time.monotonic()
-    for minutes in range(1, 5):
-        monkeypatch.setattr(time, "monotonic", lambda minutes=minutes: now_s + 61 * minutes)
-        known.learn(str(folder), folder.stat().st_dev)
-        assert known.without(f"{folder}/nothing", HOST) is not None
-    assert _descriptors() <= before
+    paths = [str(folder / name) for name in ("out", "none", "none/none", *made)]
 
+    def look() -> int:
+        for path in paths:
+            known.without(path, HOST)
+            known.read(path, b"")
+            known.learn(path, folder.stat().st_dev)
+        return len(list(Path("/proc/self/fd").iterdir()))
 
-def _descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+    before = look()
+    assert look() == before
 
 
 def test_another_folder_under_the_name_is_not_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +298,32 @@ def test_nothing_is_learnt_of_another_device(folder: Path) -> None:
     known = KnownFolders()
     known.learn(str(folder), folder.stat().st_dev + 1)
     assert known.without(str(folder / "out"), HOST) is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_file_systems_both_are_known(order: int) -> None:
+    """Also where one is mounted below a folder of the other, and that one is known first."""
+    if len(FOLDERS) < 2:
+        pytest.skip("there is one file system here")
+    known = KnownFolders()
+    for place in FOLDERS[::order]:
+        known.learn(place, Path(place).stat().st_dev)
+    for place in FOLDERS:
+        assert known.without(f"{place}/proofq-none", HOST) is not None
+
+
+def test_a_folder_behind_a_link_is_known(known: KnownFolders, folder: Path) -> None:
+    """And no more once the link leads elsewhere."""
+    for name in ("real", "other"):
+        (folder / name).mkdir()
+    _link(folder / "link", folder / "real")
+    path = str(folder / "link" / "out")
+    assert known.without(path, HOST) is None
+    known.learn(str(folder / "link"), folder.stat().st_dev)
+    assert known.without(path, HOST) is not None
+    (folder / "link").unlink()
+    _link(folder / "link", folder / "other")
+    assert known.without(path, HOST) is None
 
 
 def test_a_file_system_is_known_whole(known: KnownFolders, folder: Path) -> None:
