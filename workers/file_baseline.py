@@ -103,15 +103,12 @@ def can_be_told_again(baseline: Mapping[str, Any]) -> bool:
 
 
 def _take(path: str, host: str, since_ns: int | None) -> FileBaseline:
-    looked_ns = latest_stamp_ns()
     record = _record(path)
     directories = _ancestors(path)
     anchor = next(directories)
     seen = _anchor(anchor)
     # The record first: what somebody else writes between the two is then no newer than the marker.
     if seen.by_kernel:
-        if not record.exists:
-            return absent(path, host, looked_ns, anchor, seen.device)
         if since_ns is not None and born_since(record, since_ns):
             return absent(path, host, since_ns, anchor, seen.device)
         marker = latest_stamp_ns()

@@ -6,9 +6,9 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import Final
 
+from proofq.policies.fast_dataclass import fast_dataclass
 from proofq.policies.freshness import FileKind, FileRecord
 from proofq.workers import statx
 
@@ -34,7 +34,7 @@ class TooLong(Unreachable):
     """It has more bytes than were to be read."""
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Content:
     """What was read. For anything but a regular file only `record.kind` says something."""
 

@@ -77,6 +77,20 @@ def test_written_at_once_it_is_the_same(heart: Heart, course: Sequence[Event]) -
     assert Audit(heart.store).run().violations == []
 
 
+def test_what_is_foreseen_is_what_comes(heart: Heart) -> None:
+    """The task that proofs are read for before anything is written is the one that is read back afterwards."""
+    heart.store.enqueue(birth("t"))
+    lease = heart.held()
+    before = (Event("baseline", "worker", fields={"files": [{"path": "/a"}]}), START, CLAIM)
+    seen = heart.door.foreseen(lease, before).task
+    heart.settled(lease, before[-1], before=before[:-1])
+    written = heart.store.read("t")
+    for name in ("state", "claim", "baseline", "pickups", "trial", "attempt", "inputs"):
+        assert getattr(seen, name) == getattr(written, name), name
+    assert seen.baseline == {"files": [{"path": "/a"}]}
+    assert seen.claim == CLAIM.claim
+
+
 def test_each_stands_at_its_own_time(heart: Heart) -> None:
     """What happened 5 and 2 seconds ago: its breadcrumb and its record say when, never earlier than it was."""
     heart.store.enqueue(birth("t"))
