@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from proofq.workers.guard import OWNER_VARIABLE
+
 
 def main() -> None:
     """Write down that it was run, and as whom."""
@@ -12,7 +14,8 @@ def main() -> None:
         argument = json.load(file)
     path = Path(argument["path"])
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps({"pid": os.getpid(), "owner": argument["owner"]}))
+    said = {"pid": os.getpid(), "owner": argument["owner"], "marked": OWNER_VARIABLE in os.environ}
+    draft.write_text(json.dumps(said))
     draft.rename(path)
 
 

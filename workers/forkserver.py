@@ -25,6 +25,7 @@ from proofq.workers.child import set_streams
 from proofq.workers.clock import SystemClock
 from proofq.workers.fork import memory_file
 from proofq.workers.forkloop import ForkLoop
+from proofq.workers.guard import OWNER_VARIABLE
 from proofq.workers.interpreter import fresh_interpreter
 from proofq.workers.preload import Agents, Preload, ThreadWatch
 from proofq.workers.wire import Channel
@@ -114,7 +115,9 @@ def main() -> None:
     # Nobody is told that all are dead while one is not: a reaper on this host tries to kill it, again and again.
     if config.bury is not None and not loop.left:
         signal.alarm(_BURY_WITHIN_S)
-        _become(config.bury, [], config.bury_argument, environ)
+        # A worker that starts on this host meanwhile, of another fleet maybe, kills what carries a dead one's marker.
+        unmarked = {name: value for name, value in environ.items() if name != OWNER_VARIABLE}
+        _become(config.bury, [], config.bury_argument, unmarked)
 
 
 def _receive_config(channel: Channel) -> Config:
