@@ -179,3 +179,15 @@ def test_baselines_cross_as_json(target: Path) -> None:
     target.write_text("hello")
     before = take(target)
     assert FileBaseline.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+
+
+@pytest.mark.parametrize(
+    ("marker", "kind", "told"),
+    [("kernel", "absent", True), ("raised", "absent", True), ("kernel", "file", False)]
+    + [(marker, "absent", False) for marker in ("file system", "host")],
+)
+def test_only_what_the_kernel_stamps_and_was_not_there_is_told_again(marker: str, kind: str, told: bool) -> None:
+    """A lease says what time it was by the kernel's clock alone, and not what stood there."""
+    baseline = {"marker": marker, "record": {"kind": kind}}
+    assert file_baseline.can_be_told_again(baseline) is told
+    assert file_baseline.is_stamped_by_kernel(baseline) is (marker in ("kernel", "raised"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ from typing import TypeAlias
 import pytest
 
 from proofq.workers import beneath, file_baseline, known_folders
+from proofq.workers.clock import latest_stamp_ns
 from proofq.workers.known_folders import MAX_BYTES, KnownFolders
 from tests.files import FOLDERS, HOST, folder
 
@@ -260,10 +262,14 @@ def test_no_descriptor_is_left_open(known: KnownFolders, folder: Path) -> None:
             known.without(path, HOST)
             known.read(path, b"")
             known.learn(path, folder.stat().st_dev)
-        return len(list(Path("/proc/self/fd").iterdir()))
+        return _descriptors()
 
     before = look()
     assert look() == before
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_another_folder_under_the_name_is_not_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,9 +283,55 @@ def test_another_folder_under_the_name_is_not_known(folder: Path, monkeypatch: p
     assert known.without(path, HOST) is not None
     place.rename(folder / "before")
     place.mkdir()
+    before = _descriptors()
     assert known.without(path, HOST) is None
     known.learn(str(place), device)
     assert known.without(path, HOST) is not None
+    assert _descriptors() == before
+
+
+def test_few_folders_are_known_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of them, and each once, however often its minute was over."""
+    monkeypatch.setattr(known_folders, "_top_of", lambda name, _: name)
+    known, device, now_s = KnownFolders(), folder.stat().st_dev, time.monotonic()
+    for number in range(70):
+        (folder / str(number)).mkdir()
+        known.learn(str(folder / str(number)), device)
+    assert len(known._folders) == 64
+    assert known.without(str(folder / "69" / "out"), HOST) is not None
+    for minutes in (1, 2):
+        monkeypatch.setattr(time, "monotonic", lambda minutes=minutes: now_s + 61 * minutes)
+        known.learn(str(folder / "69"), device)
+        assert len(known._folders) == 1
+
+
+def test_the_marker_is_no_younger_than_the_look(
+    known: KnownFolders, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody makes right after it is newer."""
+    looked_ns, find = [], beneath.find
+
+    def noted(at: int, path: str) -> int | None:
+        looked_ns.append(latest_stamp_ns())
+        return find(at, path)
+
+    monkeypatch.setattr(beneath, "find", noted)
+    seen = known.without(str(folder / "out"), HOST)
+    assert seen is not None
+    assert [seen.marker_ctime_ns <= each for each in looked_ns] == [True]
+
+
+def test_a_file_that_somebody_has_a_lease_of_is_not_waited_for(known: KnownFolders, folder: Path) -> None:
+    """Who opens it waits until that one lets go, which the kernel sees to after 45 s."""
+    path = folder / "out"
+    path.write_text("out")
+    holder = os.open(path, os.O_RDWR)
+    try:
+        fcntl.fcntl(holder, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert known.read(str(path), b"") is None
+    finally:
+        os.close(holder)
 
 
 def test_a_folder_is_known_for_a_minute(known: KnownFolders, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -87,6 +87,20 @@ def test_an_attempt_that_says_no_time_tells_nothing(taken: Taken) -> None:
 def test_a_path_of_this_attempt_alone_was_no_unseen_ones_target(taken: Taken) -> None:
     """What stands there somebody made for another reason."""
     assert taken("out-{attempt}", UNSEEN) == "file"
+
+
+def test_where_nothing_stands_no_records_are_asked_for(processes: Verifier, tmp_path: Path) -> None:
+    """They cost a command, and say nothing of it."""
+    spec = AgentSpec("note", "command", command=("true",), proofs=(Proof("file", {"path": f"{tmp_path}/none/a"}),))
+
+    def attempts() -> NoReturn:
+        raise AssertionError
+
+    prover = LocalProver(processes, Expander(tmp_path, tmp_path, {}, {}))
+    assert prover.baseline(TASK, spec, attempts).tells_again
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a").symlink_to("/nowhere")
+    assert not prover.baseline(TASK, spec, attempts).tells_again
 
 
 def test_a_first_attempt_asks_for_no_records(taken: Taken) -> None:

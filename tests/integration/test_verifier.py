@@ -130,6 +130,48 @@ def test_options_that_make_no_sense_cannot_be_told(warm: tuple[Verifier, Verifie
     assert processes.processes[0].poll() is None
 
 
+def test_a_schema_is_read_whoever_looks(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
+    """The bytes are parsed by a process, which may be killed."""
+    one, _ = warm
+    question = _ready(one, _question(folder, _file(json_schema={"type": "array"})))
+    (folder / "out.md").write_text("[1]")
+    assert one.verify(question, 20).outcome == "verified"
+    (folder / "out.md").write_text("{}")
+    assert one.verify(question, 20).outcome == "unverified"
+
+
+def test_the_same_bytes_are_no_change_whoever_looks(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
+    """`same_ok` lets them pass, `must_change` does not."""
+    one, _ = warm
+    (folder / "out.md").write_text("x")
+    for must_change, told in ((False, "verified"), (True, "unverified")):
+        options = {"same_ok": True, "sha256": "0" * 64} if must_change else {"same_ok": True}
+        question = _ready(one, _question(folder, _file("out.md", must_change, **options)))
+        (folder / "out.md").write_text("x")
+        same = [replace(proof, options={"path": "out.md", "same_ok": True}) for proof in question.proofs]
+        assert one.verify(replace(question, proofs=tuple(same)), 20).outcome == told
+
+
+def test_anothers_file_is_not_ours_to_judge(warm: tuple[Verifier, VerifierProcesses], folder: Path) -> None:
+    """The same path on the host of an attempt that another one's worker judges."""
+    one, _ = warm
+    question = _ready(one, _question(folder, _file()))
+    assert question.record is not None
+    theirs = {**question.record, "files": [{**each, "host": "there"} for each in question.record["files"]]}
+    (folder / "out.md").write_text("x")
+    assert one.verify(question, 20).outcome == "verified"
+    assert one.verify(replace(question, host="there", record=theirs), 20).outcome == "cannot_tell"
+
+
+def test_what_no_kernel_stamps_is_always_a_processs_to_look_at(warm: tuple[Verifier, VerifierProcesses]) -> None:
+    """Its own clock may be any."""
+    one, _ = warm
+    for _ in range(2):
+        before = one.baseline(_question(Path("/proc"), _file("proofq-none")), 20)
+        (record,) = before.record["files"]
+        assert (record["marker"], before.tells_again) == ("host", False)
+
+
 # --- baselines ---
 
 
@@ -161,6 +203,7 @@ def test_what_can_be_told_again_says_so(warm: tuple[Verifier, VerifierProcesses]
     (folder / "b").write_text("")
     before = one.baseline(_question(folder, _file("a"), _file("b")), 20)
     assert not before.tells_again
+    assert not one.baseline(_question(folder, _file("b"), _file("a")), 20).tells_again
     kept = _question(folder, _file("a"), _file("b"), record=before.record)
     assert one.baseline(kept, 20).tells_again
     assert not one.baseline(_question(folder, _file("a", must_change=True)), 20).tells_again

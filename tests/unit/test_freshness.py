@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofq.policies.freshness import FileRecord, Fresh, NotFresh, fresh, same_object
+from proofq.policies.freshness import FileRecord, Fresh, NotFresh, born_since, fresh, same_object
 
 MARKER = 1_000
 ABSENT = FileRecord("absent")
@@ -126,3 +126,12 @@ def test_fresh_always_means_newer_and_new(before: FileRecord, after: FileRecord,
 def test_records_cross_as_json(record: FileRecord) -> None:
     """A record survives JSON; a newer writer's keys are left out."""
     assert FileRecord.from_dict(json.loads(json.dumps(record.to_dict() | {"later": 1}))) == record
+
+
+def test_only_a_regular_file_that_was_born_later_was_born_since() -> None:
+    """Of one born at the same time, or of which birth is not reported, nobody knows that it was not there."""
+    born = FileRecord("file", btime_ns=7)
+    assert born_since(born, 6)
+    assert not born_since(born, 7)
+    assert not born_since(replace(born, btime_ns=None), 6)
+    assert not born_since(replace(born, kind="directory"), 6)
