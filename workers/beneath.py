@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import struct
+from contextlib import suppress
 from typing import Final
 
 #: openat2(2), of Linux 5.6, for which neither Python nor older C libraries have a name.
@@ -43,14 +44,19 @@ def folder(path: str) -> int | None:
     return _found(_AT_FDCWD, os.fsencode(path), _FOLDER)
 
 
-def find(folder: int, path: str) -> int | None:
+def find(folder: int, path: str, *, remembered: bool = False) -> int | None:
     """What stands under a relative path, given an open folder (`O_PATH` will do): a new descriptor, by which it can be
-    looked at and not read; None where it is certain that nothing stands there.
+    looked at and not read; None where it is certain that nothing stands there. `remembered`: the kernel most likely
+    remembers it (default: it may have to look).
 
     Raises OSError where a mount or a link is in the way, and where the kernel has no such call or forbids it;
     ValueError for what is no path.
     """
-    above, _, last = os.fsencode(path).rpartition(b"/")
+    name = os.fsencode(path)
+    if remembered:
+        with suppress(BlockingIOError):
+            return _found(folder, name, _ABOVE)
+    above, _, last = name.rpartition(b"/")
     if not above:
         return _found(folder, last, _LAST)
     at = _above(folder, above)

@@ -32,6 +32,12 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
+def _texts(raw: Sequence[bytes], errors: str) -> list[str]:
+    """Each of them decoded: all at once where none holds a NUL, which is nearly always and a third of the work."""
+    texts = b"\0".join(raw).decode("utf-8", errors).split("\0")
+    return texts if len(texts) == len(raw) else [each.decode("utf-8", errors) for each in raw]
+
+
 @fast_dataclass(frozen=True)
 class Task:
     """The current fields of one task. Times are epoch milliseconds of the Redis server.
@@ -90,11 +96,9 @@ class Task:
     @classmethod
     def parse(cls, task_id: str, raw: Mapping[bytes, bytes] | Sequence[bytes]) -> Task:
         """From HGETALL, as a mapping or as the flat list that a script returns. ValueError for a row that is none."""
-        if not isinstance(raw, Mapping):
-            raw = dict(zip(raw[::2], raw[1::2], strict=True))
-        return cls.read(
-            task_id, {name.decode(): value.decode("utf-8", "surrogateescape") for name, value in raw.items()}
-        )
+        names, values = (list(raw), list(raw.values())) if isinstance(raw, Mapping) else (raw[::2], raw[1::2])
+        row = dict(zip(_texts(names, "strict"), _texts(values, "surrogateescape"), strict=True))
+        return cls.read(task_id, row)
 
     @classmethod
     def read(cls, task_id: str, row: Mapping[str, str]) -> Task:
