@@ -148,10 +148,9 @@ class Campaign:
 
     def _enqueue(self, chance: random.Random) -> str:
         agent = chance.choice(["write", "loop", "judged_write", "judged_loop"])
-        name = f"{len(self._ids)}-{agent}"
-        # Of half of them the supervisor reads the proof by itself.
-        out = chance.choice([self._site.out, self._site.linked_out])(name)
-        inputs = {"out": out, "text": name, "run_s": round(chance.uniform(0.1, 1.2), 2)}
+        # Of half of those that are functions a verifier reads the proof.
+        name = f"{chance.choice(['long', 'short'])}-{len(self._ids)}-{agent}"
+        inputs = {"out": self._site.out(name), "text": name, "run_s": round(chance.uniform(0.1, 1.2), 2)}
         if agent.startswith("judged"):
             inputs["proof_s"] = round(chance.uniform(0.1, 0.8), 2)
         return self._site.enqueue(agent, **inputs)

@@ -242,13 +242,6 @@ class Site:
         """A path for an agent to write to."""
         return str(self.files / name)
 
-    def linked_out(self, name: str) -> str:
-        """The same file behind a link, which a supervisor follows no more than it must: a verifier is asked."""
-        link = self.files / "linked"
-        if not link.is_symlink():
-            link.symlink_to(".")
-        return str(link / name)
-
     def task(self, task_id: str) -> Task:
         """The task as it stands."""
         return self.store.read(task_id)

@@ -99,8 +99,8 @@ def _of_task(worker: Worker, role: str, task: Task, site: Site) -> list[Found]:
 def _verifier(stand: Stand) -> float:
     """The verifier stands still until the claim waits for it, then it is killed: its proofs are read again."""
     site = stand.site
-    path = f"verifier-{stand.now_ms()}"
-    task_id = site.enqueue("write", out=site.linked_out(path), text=path, run_s=0.5)
+    path = f"long-{stand.now_ms()}"
+    task_id = site.enqueue("write", out=site.out(path), text=path, run_s=0.5)
     site.wait_for(task_id, lifecycle.RUNNING)
     victims = stand.holder(task_id).processes("verifier")
     assert victims, "no verifier was started"

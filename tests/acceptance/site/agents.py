@@ -31,9 +31,11 @@ def _alone(ctx: Any) -> Iterator[None]:
 
 
 def _write(ctx: Any, out: str, text: str, run_s: float) -> dict[str, Any]:
-    """Write `out` in steps, and the word that proves it last."""
+    """Write `out` in steps, and the word that proves it last; more than a supervisor reads by itself where its name
+    begins with `long`."""
+    steps = 12_000 if Path(out).name.startswith("long") else 1
     with _alone(ctx), Path(out).open("w", buffering=1) as file:
-        file.write("begun\n")
+        file.write("begun\n" * steps)
         end = time.monotonic() + run_s
         while time.monotonic() < end:
             time.sleep(0.05)
