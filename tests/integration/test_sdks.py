@@ -66,12 +66,22 @@ def _found(met: dict[str, Any]) -> expected.Found:
     return found if met["retry_after"] is None else (*found, round(met["retry_after"], 3))
 
 
+def _judged(
+    names: tuple[str, ...],
+) -> tuple[list[dict[str, Any]], dict[tuple[str, str], expected.Found], dict[tuple[str, str], expected.Found]]:
+    """What was raised, what was found in it, and what of that is not as expected."""
+    met = _raised(names)
+    found = {(one["library"], one["situation"]): _found(one) for one in met}
+    return met, found, {key: value for key, value in found.items() if value != expected.of(*key)}
+
+
 @pytest.mark.parametrize("names", _processes(), ids=lambda names: names[0])
 def test_everything_that_a_library_raises(sdks: None, names: tuple[str, ...]) -> None:
     """Class, source and wait of each situation; looking at it imported nothing, read nothing, and was soon over."""
-    met = _raised(names)
-    found = {(one["library"], one["situation"]): _found(one) for one in met}
-    wrong = {key: value for key, value in found.items() if value != expected.of(*key)}
+    met, found, wrong = _judged(names)
+    if any(value is not None and value[0] == "timeout" for value in wrong.values()):
+        # A machine that stands still for as long as a client waits makes a timeout of any answer that takes time.
+        met, found, wrong = _judged(names)
     assert wrong == {}, {key: next(one for one in met if (one["library"], one["situation"]) == key) for key in wrong}
     libraries = [library for name in names for library in expected.GROUPS.get(name, (name,))]
     assert {one["library"] for one in met} >= set(libraries)
